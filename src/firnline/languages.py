@@ -72,7 +72,7 @@ _BY_EXTENSION = {extension: row.name for row in _ROWS for extension in row.exten
 _BY_FILENAME = {filename: row.name for row in _ROWS for filename in row.filenames}
 _BY_INTERPRETER = {program: row.name for row in _ROWS for program in row.interpreters}
 
-_SHEBANG = re.compile(rb"#![ \t]*\S*?([^/\s]+)(?:[ \t]+(?:-S[ \t]+)?(\S+))?")
+_SHEBANG = re.compile(rb"#![ \t]*(?:\S*/)?([^/\s]+)(?:[ \t]+(?:-S[ \t]+)?(\S+))?")
 _CPP_IN_HEADER = re.compile(
     rb"^\s*(?:template\s*<|namespace\s+\w*|class\s+\w+|using\s+\w|public:|private:|protected:)"
     rb"|\bstd::|\bconstexpr\b|\bnullptr\b|^#\s*include\s*<(?:\w+)>",

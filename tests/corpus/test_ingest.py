@@ -1,0 +1,274 @@
+"""Ingest: folders, git object stores, Python installations; bad input goes to the ledger."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pygit2
+import pytest
+
+from firnline.corpus.stage import IngestConfig, run
+from firnline.documents import content_hash, document_id, document_shards, ledger_shards
+from firnline.errors import FirnlineError
+
+
+def rows(folder: Path, part: str) -> list[dict[str, object]]:
+    paths = document_shards(folder) if part == "data" else ledger_shards(folder)
+    return [row for path in paths for row in pq.read_table(path).to_pylist()]
+
+
+def reasons(folder: Path) -> dict[str, object]:
+    return {str(row["path"]): row["rule"] for row in rows(folder, "ledger")}
+
+
+def ingest(out: Path, *sources: dict[str, object], **options: object) -> Path:
+    config = IngestConfig.model_validate({"sources": sources, **options})
+    return run(config, out, workers=1).folder
+
+
+def test_each_folder_is_a_repository_and_every_file_has_a_ledger_row(tmp_path: Path) -> None:
+    root = tmp_path / "code"
+    (root / "alpha" / "src").mkdir(parents=True)
+    (root / "beta").mkdir()
+    (root / "alpha" / "src" / "main.py").write_bytes(b"print('caf\xc3\xa9')\r\n")
+    (root / "alpha" / "LICENSE").write_text("Apache License\n Version 2.0, January 2004\n")
+    (root / "alpha" / "latin.c").write_bytes(b"/* caf\xe9 */ int x;\n")
+    (root / "alpha" / "null.c").write_bytes(b"int x;\0\n")
+    (root / "alpha" / "blank.py").write_bytes(b" \n\n")
+    (root / "alpha" / "photo.png").write_bytes(b"\x89PNG")
+    (root / "beta" / "run").write_text("#!/usr/bin/env bash\necho hi\n")
+    (root / "beta" / "loop").symlink_to(root)
+    (root / "beta" / "shape.h").write_text("class Shape {\npublic:\n  int area();\n};\n")
+    (root / "loose.rs").write_text("fn main() {}\n")
+    os.mkfifo(root / "beta" / "pipe.py")
+
+    out = ingest(tmp_path / "out", {"kind": "directory", "path": root})
+
+    kept = {(row["repo"], row["path"]): row for row in rows(out, "data")}
+    assert set(kept) == {
+        ("alpha", "src/main.py"),
+        ("beta", "run"),
+        ("beta", "shape.h"),
+        ("code", "loose.rs"),
+    }
+    main = kept["alpha", "src/main.py"]
+    assert main["content"] == "print('café')\r\n"
+    assert main["content_hash"] == content_hash(b"print('caf\xc3\xa9')\r\n")
+    assert main["id"] == document_id("directory", "alpha", "", "src/main.py")
+    assert (main["language"], main["license"], main["size"]) == ("Python", "Apache-2.0", 16)
+    assert kept["beta", "run"]["language"] == "Shell"
+    assert kept["beta", "shape.h"]["language"] == "C++"
+    assert reasons(out) == {
+        "src/main.py": None,
+        "LICENSE": "unknown_language",
+        "latin.c": "not_utf8",
+        "null.c": "binary",
+        "blank.py": "empty",
+        "photo.png": "unknown_language",
+        "run": None,
+        "loop": "symlink",
+        "shape.h": None,
+        "pipe.py": "not_a_file",
+        "loose.rs": None,
+    }
+
+
+def test_a_200_mb_line_is_refused_unread(tmp_path: Path) -> None:
+    (tmp_path / "code" / "big").mkdir(parents=True)
+    with (tmp_path / "code" / "big" / "data.js").open("wb") as file:
+        file.truncate(200_000_000)
+    (tmp_path / "code" / "big" / "ok.js").write_text("let x = 1;\n")
+    out = ingest(tmp_path / "out", {"kind": "directory", "path": tmp_path / "code"})
+    assert reasons(out) == {"data.js": "too_large", "ok.js": None}
+    assert "200,000,000 bytes" in str([row["detail"] for row in rows(out, "ledger")])
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads every file; run as an ordinary user")
+def test_an_unreadable_file_and_folder_are_named(tmp_path: Path) -> None:
+    repo = tmp_path / "code" / "repo"
+    (repo / "secret").mkdir(parents=True)
+    (repo / "a.py").write_text("x = 1\n")
+    (repo / "b.py").write_text("x = 2\n")
+    (repo / "b.py").chmod(0)
+    (repo / "secret").chmod(0)
+    try:
+        out = ingest(tmp_path / "out", {"kind": "directory", "path": tmp_path / "code"})
+    finally:
+        (repo / "secret").chmod(0o700)
+    assert reasons(out) == {"a.py": None, "b.py": "unreadable", "secret": "unreadable"}
+
+
+def test_a_file_that_vanishes_between_listing_and_reading(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repo = tmp_path / "code" / "repo"
+    repo.mkdir(parents=True)
+    (repo / "a.py").write_text("x = 1\n")
+    (repo / "b.py").write_text("x = 2\n")
+    from firnline.corpus import stage
+
+    read = stage.read_entry
+
+    def vanish(repository: stage.Repository, entry: stage.Entry) -> bytes:
+        (repo / "b.py").unlink(missing_ok=True)
+        return read(repository, entry)
+
+    monkeypatch.setattr(stage, "read_entry", vanish)
+    out = ingest(tmp_path / "out", {"kind": "directory", "path": tmp_path / "code"})
+    assert reasons(out) == {"a.py": None, "b.py": "unreadable"}
+
+
+def test_a_name_that_is_not_utf8(tmp_path: Path) -> None:
+    repo = tmp_path / "code" / "repo"
+    repo.mkdir(parents=True)
+    (repo / os.fsdecode(b"caf\xe9.py")).write_text("x = 1\n")
+    out = ingest(tmp_path / "out", {"kind": "directory", "path": tmp_path / "code"})
+    assert reasons(out) == {"caf\\xe9.py": None}
+
+
+@pytest.mark.parametrize("content", [{}, {"notes.xyz": "no code"}])
+def test_a_folder_without_code_is_one_line(tmp_path: Path, content: dict[str, str]) -> None:
+    (tmp_path / "code" / "repo").mkdir(parents=True)
+    for name, text in content.items():
+        (tmp_path / "code" / "repo" / name).write_text(text)
+    with pytest.raises(FirnlineError, match=r"no (code found|files)") as caught:
+        ingest(tmp_path / "out", {"kind": "directory", "path": tmp_path / "code"})
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_missing_folder_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(FirnlineError, match="no folder"):
+        ingest(tmp_path / "out", {"kind": "directory", "path": tmp_path / "absent"})
+
+
+def test_shards_are_cut_by_size_and_do_not_change_the_documents(tmp_path: Path) -> None:
+    repo = tmp_path / "code" / "repo"
+    repo.mkdir(parents=True)
+    for number in range(12):
+        (repo / f"f{number:02d}.py").write_text(f"x = {number}\n" * 40_000)
+    one = ingest(tmp_path / "one", {"kind": "directory", "path": tmp_path / "code"})
+    many = ingest(tmp_path / "many", {"kind": "directory", "path": tmp_path / "code"}, shard_mib=1)
+    assert len(document_shards(one)) == 1
+    assert len(document_shards(many)) == 3
+    assert rows(one, "data") == rows(many, "data")
+
+
+def git(repo: Path, *arguments: str) -> str:
+    identity = ["-c", "user.name=A", "-c", "user.email=a@example.org"]
+    done = subprocess.run(
+        ["git", "-C", str(repo), *identity, *arguments], capture_output=True, text=True, check=True
+    )
+    return done.stdout.strip()
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    repo = tmp_path / "work"
+    repo.mkdir()
+    git(repo, "init", "-q", "-b", "main")
+    git(repo, "remote", "add", "origin", "https://example.org/snow/firn.git")
+    (repo / "LICENSE").write_text(
+        "Permission to use, copy, modify, and/or distribute this "
+        "software for any purpose with or without fee is hereby granted"
+    )
+    (repo / "a.go").write_text("package main\n")
+    (repo / "sub").mkdir()
+    (repo / "sub" / "b.go").write_text("package sub\n")
+    (repo / "link.go").symlink_to("a.go")
+    git(repo, "add", ".")
+    git(repo, "commit", "-q", "-m", "one")
+    (repo / "a.go").write_text("package main // two\n")
+    git(repo, "commit", "-q", "-am", "two")
+    return repo
+
+
+@pytest.mark.parametrize("bare", [False, True])
+def test_git_reads_any_revision_from_the_object_store(
+    tmp_path: Path, repository: Path, bare: bool
+) -> None:
+    place = repository
+    if bare:
+        place = tmp_path / "bare.git"
+        git(repository, "clone", "-q", "--bare", ".", str(place))
+        git(place, "remote", "set-url", "origin", "https://example.org/snow/firn.git")
+    (repository / "a.go").write_text("not committed\n")
+    head = ingest(tmp_path / "head", {"kind": "git", "path": place})
+    old = ingest(tmp_path / "old", {"kind": "git", "path": place, "revision": "HEAD~1"})
+    contents = {row["path"]: row["content"] for row in rows(head, "data")}
+    assert contents == {"a.go": "package main // two\n", "sub/b.go": "package sub\n"}
+    assert next(row["content"] for row in rows(old, "data")) == "package main\n"
+    first = rows(head, "data")[0]
+    assert first["repo"] == "snow/firn"
+    assert first["license"] == "ISC"
+    assert first["revision"] == git(repository, "rev-parse", "HEAD")
+    assert reasons(head)["link.go"] == "symlink"
+
+
+def test_a_missing_git_object_goes_to_the_ledger(tmp_path: Path, repository: Path) -> None:
+    blob = git(repository, "rev-parse", "HEAD:sub/b.go")
+    (repository / ".git" / "objects" / blob[:2] / blob[2:]).unlink()
+    out = ingest(tmp_path / "out", {"kind": "git", "path": repository})
+    ledger = {row["path"]: row for row in rows(out, "ledger")}
+    assert ledger["sub/b.go"]["rule"] == "unreadable"
+    assert blob in str(ledger["sub/b.go"]["detail"])
+    assert ledger["a.go"]["kept"]
+
+
+def test_a_damaged_git_object_goes_to_the_ledger(tmp_path: Path, repository: Path) -> None:
+    blob = git(repository, "rev-parse", "HEAD:sub/b.go")
+    path = repository / ".git" / "objects" / blob[:2] / blob[2:]
+    path.chmod(0o600)
+    path.write_bytes(path.read_bytes()[:10])
+    out = ingest(tmp_path / "out", {"kind": "git", "path": repository})
+    assert reasons(out)["sub/b.go"] == "unreadable"
+    assert reasons(out)["a.go"] is None
+
+
+def test_git_errors_are_one_line(tmp_path: Path, repository: Path) -> None:
+    with pytest.raises(FirnlineError, match="no commit 'absent'"):
+        ingest(tmp_path / "a", {"kind": "git", "path": repository, "revision": "absent"})
+    with pytest.raises(FirnlineError, match="no git repository"):
+        ingest(tmp_path / "b", {"kind": "git", "path": tmp_path / "nowhere"})
+    empty = tmp_path / "empty"
+    pygit2.init_repository(str(empty))
+    with pytest.raises(FirnlineError, match="no commit 'HEAD'"):
+        ingest(tmp_path / "c", {"kind": "git", "path": empty})
+
+
+def test_python_gives_distributions_with_version_and_license(tmp_path: Path) -> None:
+    out = ingest(tmp_path / "out", {"kind": "python", "only": ["pydantic", "numpy"]})
+    table = pa.Table.from_pylist(rows(out, "data"))
+    found = {(row["repo"], row["revision"], row["license"]) for row in table.to_pylist()}
+    import numpy
+    import pydantic
+
+    assert ("pydantic", pydantic.VERSION, "MIT") in found
+    assert {(repo, version) for repo, version, _ in found} == {
+        ("pydantic", pydantic.VERSION),
+        ("numpy", numpy.__version__),
+    }
+    contents = {(row["repo"], row["path"]): row["content"] for row in table.to_pylist()}
+    here = Path(pydantic.__file__).parent / "main.py"
+    assert contents["pydantic", "pydantic/main.py"] == here.read_text()
+
+
+def test_python_standard_library_is_cpython(tmp_path: Path) -> None:
+    source = {"kind": "python", "interpreter": sys.executable, "only": ["cpython"]}
+    out = ingest(tmp_path / "out", source)
+    table = rows(out, "data")
+    assert {row["repo"] for row in table} == {"cpython"}
+    assert {row["license"] for row in table} == {"PSF-2.0"}
+    paths = {row["path"] for row in table}
+    assert {"bisect.py", "json/decoder.py"} <= paths
+    assert not any("site-packages" in str(path) for path in paths)
+
+
+def test_an_interpreter_that_does_not_run_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(FirnlineError, match="cannot list the distributions"):
+        ingest(tmp_path / "out", {"kind": "python", "interpreter": tmp_path / "nothing"})
