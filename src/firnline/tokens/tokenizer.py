@@ -1,0 +1,260 @@
+"""Text to token ids and back: byte-level BPE from a Hugging Face `tokenizer.json`.
+
+gigatoken encodes; `tokenizers` defines what is right. Content can never produce a control token:
+the special tokens are taken out of the encoder's copy of the file, so that their strings are
+encoded as the plain text they are.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from firnline.documents import buffers
+from firnline.errors import FirnlineError
+from firnline.progress import say
+
+Ids = npt.NDArray[np.uint32]
+
+END_OF_TEXT = "<|endoftext|>"
+# Ids 0 to 6 of every tokenizer that Firnline trains (docs/contracts.md).
+SPECIAL_TOKENS = (
+    END_OF_TEXT,
+    "<|fim_prefix|>",
+    "<|fim_middle|>",
+    "<|fim_suffix|>",
+    "<|repo_name|>",
+    "<|file_sep|>",
+    "<|pad|>",
+)
+
+# Every class a pre-tokenizer or normalizer can treat in its own way: gigatoken accepts some
+# settings that it does not follow (a Punctuation or Whitespace pre-tokenizer, for two).
+_PROBE = (
+    "def f12(x345, *, _y=0x1F):  # It's, we'LL, don't\n\tif x != 'é' and y:\r\n\t\treturn  \n\n"
+    "  naïve e\u0301 \ufb01 ＡＢＣ 中文字 かな العربية हिन्दी İı ſ K 🙂👩\u200d💻 ½ ² Ⅷ ٣\n"
+    "a\u00a0b\u2003c\u2028d\ufeffe\x00f\x7f<a-b>==>>=//**__init__...   \t \t  \n\n\n   x"
+)
+
+
+class Tokenizer:
+    """A tokenizer folder. Holds the path alone until it is first used, so it pickles cheaply."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = Path(folder)
+
+    @classmethod
+    def load(cls, folder: Path) -> Tokenizer:
+        """Opens a folder with `tokenizer.json` and reads it now.
+
+        Raises FirnlineError where the file is missing, is not byte-level BPE, or has no
+        `<|endoftext|>`.
+        """
+        tokenizer = cls(folder)
+        _ = tokenizer._encoder
+        return tokenizer
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (Tokenizer, (self.folder,))
+
+    def encode(self, text: str) -> Ids:
+        """Ids of one text, without any end token."""
+        return self.encode_batch([text])[0]
+
+    def encode_batch(
+        self, texts: Sequence[str] | pa.Array, *, parallel: bool | None = None
+    ) -> tuple[Ids, npt.NDArray[np.int64]]:
+        """Ids of all texts on end, and `len(texts) + 1` offsets into them.
+
+        An Arrow column is read in place; its nulls count as empty. `parallel` uses all cores
+        (default: unless this is a worker process); the ids are the same either way. Raises
+        FirnlineError for a text that is not Unicode (an unpaired surrogate).
+        """
+        if len(texts) == 0:
+            return np.zeros(0, dtype=np.uint32), np.zeros(1, dtype=np.int64)
+        if self._encoder is None:
+            return self._encode_slowly(texts)
+        try:
+            ragged = self._encoder.encode_batch(
+                _strings(texts) if _is_arrow(texts) else list(texts), parallel=parallel
+            ).layout
+        except TypeError as error:
+            raise _not_unicode(texts) from error
+        return ragged.content.data, ragged.offsets.data
+
+    def decode(self, ids: Sequence[int] | npt.NDArray[Any]) -> str:
+        """Text of ids, special tokens written out. Bytes that are not UTF-8 become U+FFFD."""
+        return self.decode_bytes(ids).decode("utf-8", "replace")
+
+    def decode_bytes(self, ids: Sequence[int] | npt.NDArray[Any]) -> bytes:
+        """Bytes of ids, exactly: part of a document can end inside a UTF-8 character."""
+        table = self.token_bytes
+        try:
+            return b"".join([table[i] for i in np.asarray(ids, dtype=np.int64).tolist()])
+        except KeyError as error:
+            raise FirnlineError(
+                f"token id {error.args[0]} is not in the vocabulary of {self.folder}",
+                mend="decode with the tokenizer that encoded",
+            ) from None
+
+    @cached_property
+    def vocabulary_size(self) -> int:
+        """One more than the largest id."""
+        return max(self.token_bytes) + 1
+
+    @cached_property
+    def special(self) -> Mapping[str, int]:
+        """Ids of the special tokens by their strings."""
+        added = self._settings.get("added_tokens") or []
+        return {token["content"]: int(token["id"]) for token in added if token["special"]}
+
+    @cached_property
+    def end_of_text(self) -> int:
+        """Id of the token that ends each document."""
+        return self.special[END_OF_TEXT]
+
+    @cached_property
+    def digest(self) -> str:
+        """128-bit hash of the bytes of `tokenizer.json`: what token folders are checked against."""
+        return hashlib.blake2b(self._data, digest_size=16).hexdigest()
+
+    @cached_property
+    def token_bytes(self) -> dict[int, bytes]:
+        """The bytes that each id stands for."""
+        byte_of = _bytes_of_characters()
+        table = {}
+        for token, number in self._settings["model"]["vocab"].items():
+            if all(character in byte_of for character in token):
+                table[number] = bytes(byte_of[character] for character in token)
+            else:  # an added token's string that is no byte-level text
+                table[number] = token.encode()
+        for added in self._settings.get("added_tokens") or []:
+            table[added["id"]] = added["content"].encode()
+        return table
+
+    @cached_property
+    def _data(self) -> bytes:
+        try:
+            return (self.folder / "tokenizer.json").read_bytes()
+        except OSError as error:
+            raise FirnlineError(
+                f"no tokenizer.json in {self.folder}", mend="give a tokenizer folder"
+            ) from error
+
+    @cached_property
+    def _settings(self) -> dict[str, Any]:
+        path = self.folder / "tokenizer.json"
+        try:
+            settings = json.loads(self._data)
+            model, added = settings["model"], settings.get("added_tokens") or []
+            byte_level = '"ByteLevel"' in json.dumps(settings["pre_tokenizer"])
+            usable = model["type"] == "BPE" and byte_level and isinstance(model["vocab"], dict)
+            special = {token["content"] for token in added if token["special"]}
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise FirnlineError(
+                f"cannot read {path}: not a Hugging Face tokenizer", mend="make the file again"
+            ) from error
+        if not usable:
+            raise FirnlineError(
+                f"{path} is not byte-level BPE", mend="give a tokenizer of the GPT-2 kind"
+            )
+        if END_OF_TEXT not in special:
+            raise FirnlineError(
+                f"{path} has no special token {END_OF_TEXT}", mend="add it to added_tokens"
+            )
+        assert isinstance(settings, dict)
+        return settings
+
+    @cached_property
+    def _content_json(self) -> str:
+        # The file without its special tokens; added tokens that are not special are text.
+        added = self._settings.get("added_tokens") or []
+        plain = [token for token in added if not token["special"]]
+        settings = self._settings | {"added_tokens": plain, "truncation": None, "padding": None}
+        return json.dumps(settings)
+
+    @cached_property
+    def _reference(self) -> Any:
+        import tokenizers
+
+        return tokenizers.Tokenizer.from_str(self._content_json)
+
+    @cached_property
+    def _encoder(self) -> Any:
+        """gigatoken's encoder, or None where it does not give the ids of `tokenizers`."""
+        import gigatoken
+
+        probe = _PROBE + "".join(self.special)
+        try:
+            expected = self._reference.encode(probe, add_special_tokens=False).ids
+        except Exception as error:  # tokenizers raises bare Exception
+            raise FirnlineError(
+                f"cannot read {self.folder / 'tokenizer.json'}: {error}", mend="make it again"
+            ) from error
+        try:
+            encoder = gigatoken.Tokenizer.from_json(self._content_json)
+            if encoder.encode(probe).tolist() == expected:
+                return encoder
+        except (RuntimeError, ValueError):  # a setting gigatoken refuses
+            pass
+        say(f"{self.folder}: gigatoken does not cover this tokenizer, encoding is slower")
+        return None
+
+    def _encode_slowly(self, texts: Any) -> tuple[Ids, npt.NDArray[np.int64]]:
+        strings = [text or "" for text in texts.to_pylist()] if _is_arrow(texts) else list(texts)
+        try:
+            encodings = self._reference.encode_batch_fast(strings, add_special_tokens=False)
+        except TypeError as error:
+            raise _not_unicode(texts) from error
+        offsets = np.zeros(len(encodings) + 1, dtype=np.int64)
+        np.cumsum([len(encoding.ids) for encoding in encodings], out=offsets[1:])
+        ids = np.concatenate([np.array(encoding.ids, dtype=np.uint32) for encoding in encodings])
+        return ids, offsets
+
+
+def _is_arrow(texts: object) -> bool:
+    return isinstance(texts, pa.Array | pa.ChunkedArray)
+
+
+def _strings(column: Any) -> Any:
+    """An Arrow string column as gigatoken reads it: the same buffers, no copy."""
+    import awkward as ak
+
+    column = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    data, offsets = buffers(column)
+    characters = ak.contents.NumpyArray(data, parameters={"__array__": "char"})
+    index = ak.index.Index64(offsets)
+    layout = ak.contents.ListOffsetArray(index, characters, parameters={"__array__": "string"})
+    return ak.Array(layout)
+
+
+def _not_unicode(texts: Any) -> FirnlineError:
+    for number, text in enumerate(texts):
+        try:
+            str(text).encode()
+        except UnicodeEncodeError as error:
+            return FirnlineError(
+                f"text {number} holds an unpaired surrogate at character {error.start}",
+                mend="decode the file as UTF-8 first",
+            )
+    return FirnlineError("a text is not a string", mend="give strings")
+
+
+def _bytes_of_characters() -> dict[str, int]:
+    """The byte for each character of byte-level BPE.
+
+    Printable Latin-1 characters stand for themselves; the other 68 bytes, in order, for the
+    characters from U+0100 (GPT-2's table).
+    """
+    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    others = [byte for byte in range(256) if byte not in set(printable)]
+    table = {chr(byte): byte for byte in printable}
+    return table | {chr(256 + n): byte for n, byte in enumerate(others)}

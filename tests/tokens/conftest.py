@@ -1,0 +1,89 @@
+"""Real files of every language on this machine, and a tokenizer trained by `tokenizers` itself."""
+
+from __future__ import annotations
+
+import os
+import sysconfig
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+import tokenizers
+from tokenizers import decoders, models, pre_tokenizers, trainers
+
+from firnline.languages import detect
+from firnline.tokens.tokenizer import SPECIAL_TOKENS
+
+FILES_EACH = 10
+LARGEST = 40_000
+
+QWEN2 = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
+    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+
+
+@pytest.fixture(scope="session")
+def files_by_language() -> dict[str, list[str]]:
+    """A few texts of each language, from Python's own folders and the system's."""
+    roots = [
+        Path(sysconfig.get_path("stdlib")),
+        Path(sysconfig.get_path("purelib")),
+        Path(sysconfig.get_path("include")),
+        Path("/usr/include"),
+        Path("/usr/share"),
+        Path("/etc"),
+    ]
+    found: dict[str, list[str]] = defaultdict(list)
+    for root in dict.fromkeys(roots):
+        seen = 0
+        for folder, folders, names in os.walk(root):
+            folders.sort()
+            for name in sorted(names):
+                path = Path(folder, name)
+                language = detect(name, b"") or "unknown"
+                if len(found[language]) >= FILES_EACH or not path.is_file():
+                    continue
+                try:
+                    if 0 < path.stat().st_size <= LARGEST:
+                        found[language].append(path.read_bytes().decode())
+                except (OSError, UnicodeDecodeError):
+                    continue
+            seen += len(names)
+            if seen > 20_000:
+                break
+    del found["unknown"]
+    return dict(found)
+
+
+@pytest.fixture(scope="session")
+def tokenizer_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tokenizer made by `tokenizers` alone, with the contract's special tokens."""
+    made = tokenizers.Tokenizer(models.BPE())
+    made.pre_tokenizer = pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(tokenizers.Regex(QWEN2), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    )
+    made.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=1200,
+        special_tokens=list(SPECIAL_TOKENS),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    library = Path(sysconfig.get_path("stdlib"))
+    texts = [path.read_text() for path in sorted(library.glob("[a-d]*.py"))]
+    made.train_from_iterator(texts, trainer)
+    folder = tmp_path_factory.mktemp("tokenizer")
+    made.save(str(folder / "tokenizer.json"))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def reference(tokenizer_folder: Path) -> tokenizers.Tokenizer:
+    """The same file read by `tokenizers`, told to encode special strings as text."""
+    loaded = tokenizers.Tokenizer.from_file(str(tokenizer_folder / "tokenizer.json"))
+    loaded.encode_special_tokens = True
+    return loaded
