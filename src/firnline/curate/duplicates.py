@@ -62,8 +62,9 @@ BANDS, ROWS = choose_bands(BINS, THRESHOLD, RECALL_AT_THRESHOLD)
 class NearDuplicates:
     """Who stays: `keeper[i] == i` where row i is kept, else the row it resembles.
 
-    `jaccard[i]` is the true similarity to the keeper, 1 for a kept row. `compared` counts the
-    pairs whose similarity was computed.
+    A dropped row names the most similar of the keepers that it had been compared with when it was
+    dropped; that depends on the keys and priorities alone. `jaccard[i]` is the true similarity to
+    the keeper, 1 for a kept row. `compared` counts the pairs whose similarity was computed.
     """
 
     keeper: NDArray[np.int64]

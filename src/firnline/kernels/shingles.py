@@ -5,9 +5,9 @@ ASCII white space. Case and punctuation are kept; white space separates tokens a
 Every kernel takes a `large_string` column as (`data` uint8, `offsets` int64), as
 `firnline.documents.buffers` gives it, and makes no Python object for a document.
 
-Hashes are 64-bit, the same on every machine and in every run; 0 is never one, so that hash tables
-can use it for an empty slot. An n-gram's hash is a polynomial in its tokens' hashes, mixed: it
-rolls, so its cost does not depend on n.
+Hashes are 64-bit, the same on every machine and in every run. An n-gram's hash is a polynomial in
+its tokens' hashes, mixed: it rolls, so its cost does not depend on n. It is never 0, so that hash
+tables can use 0 for an empty slot.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ Bytes = NDArray[np.uint8]
 Hashes = NDArray[np.uint64]
 Offsets = NDArray[np.int64]
 
-_SPACE, _WORD, _OTHER = 0, 1, 2
+SPACE, WORD, OTHER = 0, 1, 2
 
 
 def _byte_classes() -> NDArray[np.uint8]:
-    classes = np.full(256, _OTHER, dtype=np.uint8)
-    classes[list(b" \t\n\r\x0b\x0c")] = _SPACE
+    classes = np.full(256, OTHER, dtype=np.uint8)
+    classes[list(b" \t\n\r\x0b\x0c")] = SPACE
     word = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_"
-    classes[list(word)] = _WORD
-    classes[128:] = _WORD
+    classes[list(word)] = WORD
+    classes[128:] = WORD
     return classes
 
 
@@ -42,7 +42,6 @@ _MULTIPLIER_2 = np.uint64(0xC4CEB9FE1A85EC53)
 _BASE = np.uint64(0xBF58476D1CE4E5B9)
 _32 = np.uint64(32)
 _29 = np.uint64(29)
-_8 = np.uint64(8)
 _0 = np.uint64(0)
 _1 = np.uint64(1)
 
@@ -58,25 +57,25 @@ def mix(value: np.uint64) -> np.uint64:
 
 
 @kernel
-def next_token(data: Bytes, position: int, end: int) -> tuple[int, int, np.uint64]:
-    """The first token in data[position:end] as (start, stop, hash); start == end if none."""
-    while position < end and BYTE_CLASSES[data[position]] == _SPACE:
-        position += 1
-    start = position
-    if start == end:
-        return start, start, _0
-    state = _SEED
-    word = np.uint64(data[position])
-    position += 1
-    if BYTE_CLASSES[data[start]] == _WORD:
-        while position < end and BYTE_CLASSES[data[position]] == _WORD:
-            if (position - start) & 7 == 0:  # eight bytes are in `word`
-                state = mix(state ^ word)
-                word = _0
-            word = (word << _8) | np.uint64(data[position])
-            position += 1
-    # The length keeps "\x80" after a full word apart from a longer run of zeros before it.
-    return start, position, mix((state + np.uint64(position - start)) ^ word)
+def scan(data: Bytes, start: int, stop: int, before: int, out: Hashes, place: int) -> int:
+    """Hashes the tokens of data[start:stop] into out[place + 1:]; returns the last one's place.
+
+    The hashes are raw: `mix` finishes them. `before` is the class of the byte before `start`; if
+    it is a word, the token at `place` goes on. out[place + 1] of the returned place is
+    overwritten. There are no branches on the data, because the ends of tokens are what a branch
+    predictor cannot foresee.
+    """
+    state = out[max(place, 0)]
+    for position in range(start, stop):
+        byte = data[position]
+        kind = BYTE_CLASSES[byte]
+        continues = (kind & before) == WORD
+        space = kind == SPACE
+        state = ((state if continues else _SEED) ^ np.uint64(byte)) * _MULTIPLIER_1
+        place += not (continues or space)
+        out[place + space] = state  # white space leaves its mark where the next token will be
+        before = kind
+    return place
 
 
 @kernel
@@ -106,33 +105,43 @@ def _count(data: Bytes, offsets: Offsets) -> Offsets:
     counts = np.zeros(len(offsets), dtype=np.int64)
     for document in range(len(offsets) - 1):
         tokens = 0
-        before = _SPACE
+        before = SPACE
         for position in range(offsets[document], offsets[document + 1]):
             kind = BYTE_CLASSES[data[position]]
-            if kind == _OTHER or (kind == _WORD and before != _WORD):
-                tokens += 1
+            tokens += not (kind == SPACE or (kind & before) == WORD)
             before = kind
         counts[document + 1] = counts[document] + tokens
     return counts
 
 
 @kernel
-def _tokens(
-    data: Bytes, offsets: Offsets, token_offsets: Offsets
-) -> tuple[Hashes, Offsets, Offsets]:
+def _tokens(data: Bytes, offsets: Offsets, token_offsets: Offsets) -> Hashes:
     total = token_offsets[-1]
-    hashes = np.empty(total, dtype=np.uint64)
-    starts = np.empty(total, dtype=np.int64)
-    stops = np.empty(total, dtype=np.int64)
+    hashes = np.zeros(total + 1, dtype=np.uint64)
     for document in range(len(offsets) - 1):
-        position = offsets[document]
-        end = offsets[document + 1]
-        for token in range(token_offsets[document], token_offsets[document + 1]):
-            start, position, value = next_token(data, position, end)
-            hashes[token] = value
-            starts[token] = start
-            stops[token] = position
-    return hashes, starts, stops
+        first = token_offsets[document]
+        scan(data, offsets[document], offsets[document + 1], SPACE, hashes, first - 1)
+    for token in range(total):
+        hashes[token] = mix(hashes[token])
+    return hashes[:total]
+
+
+@kernel
+def _spans(data: Bytes, offsets: Offsets, total: int) -> tuple[Offsets, Offsets]:
+    starts = np.empty(total + 1, dtype=np.int64)
+    stops = np.empty(total + 1, dtype=np.int64)
+    place = -1
+    for document in range(len(offsets) - 1):
+        before = SPACE
+        for position in range(offsets[document], offsets[document + 1]):
+            kind = BYTE_CLASSES[data[position]]
+            if kind != SPACE:
+                if (kind & before) != WORD:
+                    place += 1
+                    starts[place] = position
+                stops[place] = position + 1
+            before = kind
+    return starts[:total], stops[:total]
 
 
 @kernel
@@ -219,8 +228,8 @@ def distinct(hashes: Hashes, offsets: Offsets) -> tuple[Hashes, Offsets]:
 
 def token_hashes(data: Bytes, offsets: Offsets) -> tuple[Hashes, Offsets]:
     """Every token's hash, and where each document's tokens begin and end: (hashes, offsets)."""
-    hashes, _, _, token_offsets = token_spans(data, offsets)
-    return hashes, token_offsets
+    token_offsets = _count(data, offsets)
+    return _tokens(data, offsets, token_offsets), token_offsets
 
 
 def token_spans(data: Bytes, offsets: Offsets) -> tuple[Hashes, Offsets, Offsets, Offsets]:
@@ -229,8 +238,8 @@ def token_spans(data: Bytes, offsets: Offsets) -> tuple[Hashes, Offsets, Offsets
     `starts` and `stops` are byte positions in `data`; document i's tokens are
     `token_offsets[i]:token_offsets[i + 1]`.
     """
-    token_offsets = _count(data, offsets)
-    hashes, starts, stops = _tokens(data, offsets, token_offsets)
+    hashes, token_offsets = token_hashes(data, offsets)
+    starts, stops = _spans(data, offsets, len(hashes))
     return hashes, starts, stops, token_offsets
 
 

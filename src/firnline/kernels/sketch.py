@@ -18,15 +18,18 @@ from numpy.typing import NDArray
 
 from firnline.kernels.jit import kernel
 from firnline.kernels.shingles import (
+    BYTE_CLASSES,
+    WORD,
     Bytes,
     Hashes,
     Offsets,
     finish,
     insert,
     mix,
-    next_token,
     power,
     roll,
+    scan,
+    table_size,
 )
 
 Sketches = NDArray[np.uint32]
@@ -45,15 +48,18 @@ _ROUND_STEP = np.uint64(0x9E3779B97F4A7C15)
 # Shingles kept for later rounds. With 2**13 distinct shingles the chance that a bin is empty is
 # 256 * exp(-32); what is beyond is a document that repeats itself, and is compacted.
 _KEPT = 1 << 14
-_TABLE_MASK = np.uint64((1 << 15) - 1)
+_CHUNK_BYTES = 1 << 13
 
 
 @kernel
 def _compact(kept: Hashes, count: int, table: Hashes) -> int:
-    table[:] = _0
+    """Drops repetitions from kept[:count]; returns how many are left."""
+    size = table_size(count)
+    table[:size] = _0
+    mask = np.uint64(size - 1)
     distinct = 0
     for index in range(count):
-        if insert(table, _TABLE_MASK, kept[index]):
+        if insert(table, mask, kept[index]):
             kept[distinct] = kept[index]
             distinct += 1
     return distinct
@@ -85,51 +91,54 @@ def _later_rounds(bins: Hashes, filled: int, kept: Hashes, count: int) -> None:
 
 @kernel
 def _sketch(data: Bytes, offsets: Offsets, n: int) -> Sketches:
-    documents = len(offsets) - 1
-    sketches = np.empty((documents, BINS), dtype=np.uint32)
+    sketches = np.empty((len(offsets) - 1, BINS), dtype=np.uint32)
     bins = np.empty(BINS, dtype=np.uint64)
     kept = np.empty(_KEPT, dtype=np.uint64)
-    table = np.empty(int(_TABLE_MASK) + 1, dtype=np.uint64)
-    window = np.empty(n, dtype=np.uint64)
+    table = np.empty(table_size(_KEPT), dtype=np.uint64)
+    # The last n tokens before a chunk, the chunk's own, and one slot that `scan` may overwrite.
+    buffer = np.zeros(n + _CHUNK_BYTES + 2, dtype=np.uint64)
     top = power(n)
-    for document in range(documents):
+    for document in range(len(offsets) - 1):
         bins[:] = _EMPTY
-        window[:] = _0
-        filled = 0
-        count = 0
-        tokens = 0
-        oldest = 0
+        filled = count = tokens = history = before = 0
+        place = -1
         total = _0
-        position = offsets[document]
         end = offsets[document + 1]
-        while True:
-            start, position, token = next_token(data, position, end)
-            last = start == end
-            if not last:
+        for start in range(offsets[document], end, _CHUNK_BYTES):
+            stop = min(start + _CHUNK_BYTES, end)
+            place = scan(data, start, stop, before, buffer, place)
+            before = BYTE_CLASSES[data[stop - 1]]
+            # A word at the end of a chunk may go on in the next one.
+            ready = place if stop < end and before == WORD else place + 1
+            for index in range(history, ready):
+                token = mix(buffer[index])
+                buffer[index] = token
+                total = roll(total, token, buffer[index - n] if index >= n else _0, top)
                 tokens += 1
-                total = roll(total, token, window[oldest], top)
-                window[oldest] = token
-                oldest = oldest + 1 if oldest + 1 < n else 0
                 if tokens < n:
                     continue
-            elif tokens == 0 or tokens >= n:
-                break
-            # A whole window, or the end of a document of fewer than n tokens.
-            value = finish(total)
-            place = value & _BIN_MASK
-            least = value >> _VALUE_SHIFT
-            if filled < BINS:
-                if count == _KEPT:
-                    count = _compact(kept, count, table)
-                if count < _KEPT:
-                    kept[count] = value
-                    count += 1
-                if bins[place] == _EMPTY:
-                    filled += 1
-            if least < bins[place]:
-                bins[place] = least
-            if last:
-                break
+                value = finish(total)
+                bin = value & _BIN_MASK
+                least = value >> _VALUE_SHIFT
+                if filled < BINS:
+                    if count == _KEPT:
+                        count = _compact(kept, count, table)
+                    if count < _KEPT:
+                        kept[count] = value
+                        count += 1
+                    if bins[bin] == _EMPTY:
+                        filled += 1
+                if least < bins[bin]:
+                    bins[bin] = least
+            history = min(n, ready)
+            unfinished = buffer[ready]
+            buffer[:history] = buffer[ready - history : ready]
+            buffer[history] = unfinished
+            place += history - ready
+        if 0 < tokens < n:
+            kept[0] = finish(total)
+            bins[kept[0] & _BIN_MASK] = kept[0] >> _VALUE_SHIFT
+            filled = count = 1
         if 0 < filled < BINS:
             _later_rounds(bins, filled, kept, _compact(kept, count, table))
         for column in range(BINS):  # low bits: a minimum's high bits are mostly zeros
