@@ -1,0 +1,68 @@
+"""Seeded orders that stay the same on every machine and with every NumPy.
+
+Only raw 64-bit words of a counter-based generator and own integer arithmetic are used: NumPy
+promises the words of its bit generators, not the results of its `shuffle`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import numpy.typing as npt
+
+Words = npt.NDArray[np.uint64]
+Integers = npt.NDArray[np.int64]
+
+_ROUNDS = 6
+
+
+def random_words(count: int, *key: str | int) -> Words:
+    """`count` random 64-bit words that depend on `key` alone (Philox, keyed with BLAKE2b)."""
+    text = "\0".join(str(part) for part in key)
+    digest = hashlib.blake2b(text.encode(), digest_size=16).digest()
+    words = np.random.Philox(key=int.from_bytes(digest, "little")).random_raw(count)
+    return np.asarray(words, dtype=np.uint64)
+
+
+def shuffled_groups(groups: npt.NDArray[np.integer], *key: str | int) -> Integers:
+    """Row numbers in an order that keeps each group together.
+
+    Groups come in random order, and so do the rows of a group. `groups` numbers the group of
+    each row from 0.
+    """
+    if len(groups) == 0:
+        return np.zeros(0, dtype=np.int64)
+    words = random_words(int(groups.max()) + 1, *key, "groups")
+    rank = np.empty(len(words), dtype=np.int64)
+    rank[np.argsort(words, kind="stable")] = np.arange(len(words))
+    return np.lexsort((random_words(len(groups), *key, "rows"), rank[groups]))
+
+
+def permute(numbers: Integers, size: int, *key: str | int) -> Integers:
+    """Where a keyed permutation of 0 .. size - 1 sends each of `numbers`. No table is kept.
+
+    A balanced Feistel network over the next power of four; a number that falls outside is sent
+    on until it is inside (cycle walking), fewer than four times on average.
+    """
+    half = np.uint64(max(1, ((size - 1).bit_length() + 1) // 2))
+    mask = np.uint64((1 << int(half)) - 1)
+    rounds = random_words(_ROUNDS, *key, "permute")
+    sent = _feistel(numbers.astype(np.uint64), half, mask, rounds)
+    while (outside := np.flatnonzero(sent >= size)).size:
+        sent[outside] = _feistel(sent[outside], half, mask, rounds)
+    return sent.astype(np.int64)
+
+
+def _feistel(numbers: Words, half: np.uint64, mask: np.uint64, rounds: Words) -> Words:
+    left, right = numbers >> half, numbers & mask
+    for word in rounds:
+        left, right = right, left ^ (_mix(right ^ word) & mask)
+    return (left << half) | right
+
+
+def _mix(words: Words) -> Words:
+    """The finalizer of splitmix64."""
+    words = (words ^ (words >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    words = (words ^ (words >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return words ^ (words >> np.uint64(31))

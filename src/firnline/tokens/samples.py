@@ -1,0 +1,214 @@
+"""Training samples: each a pure function of (seed, phase, number), read from a token folder.
+
+The loader's whole state is one number. In each epoch the groups of documents come in a new
+order, the documents of a group too (Arctic-SnowCoder, section 2.2: files of one language and
+repository, concatenated in random order); the concatenation is cut into sequences, and the
+sequences are permuted, so that a batch mixes groups.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from firnline.documents import parquet_file
+from firnline.errors import FirnlineError
+from firnline.tokens.permutation import permute, shuffled_groups
+from firnline.tokens.tokenizer import Tokenizer
+
+Integers = npt.NDArray[np.int64]
+
+
+class Piece(NamedTuple):
+    """A run of one document's tokens in a sample.
+
+    Tokens `start` to `end` (not included) of the document, counted with its end of text. Pieces
+    follow one another in the sample.
+    """
+
+    id: bytes
+    repo: str
+    path: str
+    start: int
+    end: int
+
+
+class _Pieces(NamedTuple):
+    # Runs of tokens in the order of the batch; one row for each.
+    sample: Integers  # which sample of the batch
+    document: Integers  # row of the index
+    start: Integers  # first token, inside the document
+    length: Integers
+
+
+class Samples:
+    """Samples of `sequence_length + 1` tokens; neighbours in the stream share one token.
+
+    So each token but the first of an epoch is predicted exactly once, save the last
+    `(epoch_tokens - 1) % sequence_length`, which fill no sequence. Numbers beyond an epoch go on
+    in the next one, with another order.
+
+    Memory: 20 bytes for each document, and 16 more for each of the two latest epochs; tokens
+    are mapped, not read. A sample costs one search among the documents, wherever it lies.
+    """
+
+    def __init__(self, folder: Path, *, sequence_length: int, seed: int, phase: str) -> None:
+        """Raises FirnlineError where the folder is not whole or holds less than one sample."""
+        if sequence_length < 1:
+            raise FirnlineError(
+                f"sequence_length is {sequence_length}", mend="give at least one token"
+            )
+        self.folder = folder
+        self.sequence_length = sequence_length
+        self.seed = seed
+        self.phase = phase
+        self.settings = read_settings(folder)
+        self._shard, self._offset, self._tokens, self._group = _read_index(folder)
+        self._shards = _map_shards(folder, self.settings["dtype"], self._shard, self._tokens)
+        self.epoch_tokens = int(self._tokens.sum(dtype=np.int64))
+        self.samples_per_epoch = (self.epoch_tokens - 1) // sequence_length
+        if self.samples_per_epoch < 1:
+            raise FirnlineError(
+                f"{folder} holds {self.epoch_tokens:,} tokens, one sample takes "
+                f"{sequence_length + 1:,}",
+                mend="pack more documents or shorten the sequence",
+            )
+        self._epoch = lru_cache(maxsize=2)(self._order)
+
+    @property
+    def vocabulary_size(self) -> int:
+        """Entries of the tokenizer that made the folder."""
+        return int(self.settings["vocabulary_size"])
+
+    def batch(self, start: int, count: int) -> Integers:
+        """Samples `start` to `start + count - 1`: ids of shape (count, sequence_length + 1)."""
+        pieces = self._pieces(start, count)
+        ids = np.empty(count * (self.sequence_length + 1), dtype=np.int64)
+        # Sorted by shard, each shard fills its places in one gather.
+        places = np.cumsum(pieces.length) - pieces.length
+        order = np.argsort(self._shard[pieces.document], kind="stable")
+        document, length = pieces.document[order], pieces.length[order]
+        source = _runs(self._offset[document] + pieces.start[order], length)
+        target = _runs(places[order], length)
+        ends = np.cumsum(length)
+        shards, first = np.unique(self._shard[document], return_index=True)
+        bounds = [*(ends[first] - length[first]).tolist(), len(ids)]
+        for number, shard in enumerate(shards.tolist()):
+            part = slice(bounds[number], bounds[number + 1])
+            ids[target[part]] = self._shards[shard][source[part]]
+        return ids.reshape(count, self.sequence_length + 1)
+
+    def documents(self, number: int) -> list[Piece]:
+        """Which documents sample `number` holds, and which of their tokens, in its order."""
+        pieces = self._pieces(number, 1)
+        rows = self._names.take(pieces.document).to_pylist()
+        return [
+            Piece(row["id"], row["repo"], row["path"], start, start + length)
+            for row, start, length in zip(
+                rows, pieces.start.tolist(), pieces.length.tolist(), strict=True
+            )
+        ]
+
+    def _pieces(self, start: int, count: int) -> _Pieces:
+        if start < 0 or count < 1:
+            raise ValueError(f"no samples from {start}, {count} of them")
+        numbers = np.arange(start, start + count, dtype=np.int64)
+        epochs = numbers // self.samples_per_epoch
+        parts = []
+        for epoch in range(int(epochs[0]), int(epochs[-1]) + 1):
+            chosen = np.flatnonzero(epochs == epoch)
+            part = self._pieces_of_epoch(epoch, numbers[chosen] % self.samples_per_epoch)
+            parts.append(part._replace(sample=part.sample + chosen[0]))
+        return _Pieces(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+
+    def _pieces_of_epoch(self, epoch: int, numbers: Integers) -> _Pieces:
+        order, bounds = self._epoch(epoch)
+        places = permute(numbers, self.samples_per_epoch, *self._key(epoch))
+        begin = places * self.sequence_length
+        end = begin + self.sequence_length + 1
+        first = np.searchsorted(bounds, begin, side="right") - 1
+        last = np.searchsorted(bounds, end, side="left") - 1
+        held = last - first + 1
+        sample = np.repeat(np.arange(len(numbers), dtype=np.int64), held)
+        place = _runs(first, held)
+        from_token = np.maximum(bounds[place], begin[sample])
+        to_token = np.minimum(bounds[place + 1], end[sample])
+        return _Pieces(sample, order[place], from_token - bounds[place], to_token - from_token)
+
+    def _order(self, epoch: int) -> tuple[Integers, Integers]:
+        """The epoch's stream: documents in order, and the token at which each begins."""
+        order = shuffled_groups(self._group, *self._key(epoch))
+        bounds = np.zeros(len(order) + 1, dtype=np.int64)
+        np.cumsum(self._tokens[order], out=bounds[1:])
+        return order, bounds
+
+    def _key(self, epoch: int) -> tuple[str | int, ...]:
+        return (self.seed, self.phase, epoch)
+
+    @cached_property
+    def _names(self) -> Any:
+        return parquet_file(self.folder / "index.parquet").read(["id", "repo", "path"])
+
+
+def check(folder: Path, tokenizer: Tokenizer) -> None:
+    """Raises FirnlineError where another tokenizer made the token folder."""
+    made_with = read_settings(folder)["tokenizer"]
+    if made_with != tokenizer.digest:
+        raise FirnlineError(
+            f"{folder} was packed with tokenizer {made_with}, {tokenizer.folder} is "
+            f"{tokenizer.digest}",
+            mend="pack the documents again with this tokenizer",
+        )
+
+
+def read_settings(folder: Path) -> Mapping[str, Any]:
+    """`tokens.json` of a token folder; raises FirnlineError where it is missing or not whole."""
+    path = folder / "tokens.json"
+    try:
+        settings = json.loads(path.read_text())
+        wanted = {"vocabulary_size", "dtype", "end_of_text", "tokenizer"}
+        if not wanted <= settings.keys() or settings["dtype"] not in ("uint16", "uint32"):
+            raise ValueError
+    except (OSError, ValueError, AttributeError) as error:
+        raise FirnlineError(
+            f"{folder} is not a token folder: no usable tokens.json", mend="pack it again"
+        ) from error
+    assert isinstance(settings, dict)
+    return settings
+
+
+def _read_index(folder: Path) -> tuple[npt.NDArray[np.int32], Integers, Integers, Integers]:
+    columns = ["shard", "offset", "tokens", "group"]
+    table = parquet_file(folder / "index.parquet").read(columns)
+    shard, offset, tokens, group = (table.column(name).to_numpy() for name in columns)
+    return shard, offset, tokens, group
+
+
+def _map_shards(
+    folder: Path, dtype: str, shard: npt.NDArray[np.int32], tokens: Integers
+) -> dict[int, npt.NDArray[Any]]:
+    """Maps each shard that holds documents; its size must be what the index says."""
+    totals = np.bincount(shard, weights=tokens).astype(np.int64) if len(shard) else tokens
+    mapped = {}
+    for number in np.flatnonzero(totals).tolist():
+        path = folder / f"shard-{number:05d}.bin"
+        wanted = int(totals[number]) * np.dtype(dtype).itemsize
+        size = path.stat().st_size if path.is_file() else 0
+        if size != wanted:
+            raise FirnlineError(
+                f"{path} holds {size:,} bytes, its index says {wanted:,}", mend="pack it again"
+            )
+        mapped[number] = np.asarray(np.memmap(path, dtype=dtype, mode="r"))
+    return mapped
+
+
+def _runs(starts: Integers, lengths: Integers) -> Integers:
+    """The numbers start, start + 1, ... of each run, on end."""
+    skipped = np.cumsum(lengths) - lengths
+    return np.repeat(starts - skipped, lengths) + np.arange(lengths.sum())
