@@ -12,7 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from firnline.model.config import ModelConfig
+from firnline.model.fused import rms_norm, split_and_rotate, swiglu
 from firnline.model.loss import linear_cross_entropy, linear_token_losses
+from firnline.model.matmul import linear
 
 
 class KVCache:
@@ -70,17 +72,6 @@ class _Positions:
         angles = positions[..., None, None].float() * frequencies  # [(batch,) length, 1, size / 2]
         self.cosine, self.sine = angles.cos(), angles.sin()
 
-    def rotate(self, heads: Tensor) -> Tensor:
-        """Turns [batch, length, heads, size] by each token's angles (rotate-half pairing)."""
-        left, right = heads.chunk(2, dim=-1)
-        return torch.cat(
-            (
-                left * self.cosine - right * self.sine,
-                right * self.cosine + left * self.sine,
-            ),
-            dim=-1,
-        )
-
 
 class Linear(nn.Linear):
     """A matrix without bias and without PyTorch's initial values, which nobody would use."""
@@ -91,12 +82,27 @@ class Linear(nn.Linear):
     def reset_parameters(self) -> None:
         return
 
+    def forward(self, x: Tensor) -> Tensor:
+        return linear(x, self.weight)
+
 
 class Embedding(nn.Embedding):
     """A lookup table, also left unset."""
 
     def reset_parameters(self) -> None:
         return
+
+
+class Norm(nn.Module):
+    """RMSNorm with a gain."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(config.hidden))
+        self.epsilon = config.norm_epsilon
+
+    def forward(self, x: Tensor) -> Tensor:
+        return rms_norm(x, self.weight, self.epsilon)
 
 
 class Attention(nn.Module):
@@ -114,9 +120,12 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, where: _Positions) -> Tensor:
         batch, length, hidden = x.shape
-        query = where.rotate(self.q_proj(x).view(batch, length, self.heads, self.size))
-        key = where.rotate(self.k_proj(x).view(batch, length, self.kv_heads, self.size))
-        value = self.v_proj(x).view(batch, length, self.kv_heads, self.size)
+        # One product instead of three: small models are bound by the count of operations.
+        weight = torch.cat((self.q_proj.weight, self.k_proj.weight, self.v_proj.weight))
+        heads = linear(x, weight).view(batch, length, -1, self.size)
+        query, key, value = split_and_rotate(
+            heads, where.cosine, where.sine, self.heads, self.kv_heads
+        )
         mask = None
         if where.cache is not None:
             keys, values = where.cache.keys[self.layer], where.cache.values[self.layer]
@@ -145,7 +154,8 @@ class FeedForward(nn.Module):
         self.down_proj = Linear(config.ffn_hidden, config.hidden)
 
     def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
+        weight = torch.cat((self.gate_proj.weight, self.up_proj.weight))
+        out: Tensor = self.down_proj(swiglu(linear(x, weight)))
         return out
 
 
@@ -156,8 +166,8 @@ class Layer(nn.Module):
         super().__init__()
         self.self_attn = Attention(config, layer)
         self.mlp = FeedForward(config)
-        self.input_layernorm = nn.RMSNorm(config.hidden, eps=config.norm_epsilon)
-        self.post_attention_layernorm = nn.RMSNorm(config.hidden, eps=config.norm_epsilon)
+        self.input_layernorm = Norm(config)
+        self.post_attention_layernorm = Norm(config)
 
     def forward(self, x: Tensor, where: _Positions) -> Tensor:
         x = x + self.self_attn(self.input_layernorm(x), where)
@@ -173,7 +183,7 @@ class Decoder(nn.Module):
         self.config = config
         self.embed_tokens = Embedding(config.vocabulary_size, config.hidden)
         self.layers = nn.ModuleList(Layer(config, layer) for layer in range(config.layers))
-        self.norm = nn.RMSNorm(config.hidden, eps=config.norm_epsilon)
+        self.norm = Norm(config)
 
     def forward(self, tokens: Tensor, cache: KVCache | None) -> Tensor:
         where = _Positions(self.config, tokens.shape[1], cache)
@@ -222,7 +232,7 @@ class Llama(nn.Module):
 
         With a `cache`, `tokens` continue each row where the cache stands; see `KVCache`.
         """
-        return F.linear(self.model(tokens, cache), self.output_weight).float()
+        return linear(self.model(tokens, cache), self.output_weight).float()
 
     def loss(self, tokens: Tensor, targets: Tensor) -> Tensor:
         """Mean cross-entropy (nats) over the targets (int64 [batch, length]) that are not -100.

@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from firnline.model.matmul import product, weight_gradient
+
 IGNORE = -100
 CHUNK_TOKENS = 512
 
@@ -21,45 +23,32 @@ class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
         total = torch.zeros((), dtype=torch.float32, device=hidden.device)
-        needs_hidden, needs_weight = ctx.needs_input_grad[:2]
-        hidden_grad = torch.empty_like(hidden) if needs_hidden else None
-        weight_grad = torch.zeros_like(weight) if needs_weight else None
+        hidden_gradient = torch.empty_like(hidden)
+        total_weight_gradient = torch.zeros_like(weight)
         weight = weight.to(hidden.dtype)
         for start in range(0, len(hidden), CHUNK_TOKENS):
             rows = slice(start, start + CHUNK_TOKENS)
             chunk, target = hidden[rows], targets[rows, None]
-            logits = (chunk @ weight.T).float()
             used = target != IGNORE
             target = target.clamp(min=0)
-            maximum = logits.amax(-1, keepdim=True)
-            chosen = logits.gather(-1, target)
-            logits.sub_(maximum).exp_()
-            norm = logits.sum(-1, keepdim=True)
-            total += (norm.log().add_(maximum).sub_(chosen) * used).sum()
-            if hidden_grad is None and weight_grad is None:
-                continue
-            logits.mul_(used / norm)
-            logits.scatter_add_(-1, target, -used.float())
-            logits = logits.to(hidden.dtype)
-            if hidden_grad is not None:
-                torch.mm(logits, weight, out=hidden_grad[rows])
-            if weight_grad is not None:
-                if weight_grad.dtype == logits.dtype:
-                    weight_grad.addmm_(logits.T, chunk)
-                else:
-                    weight_grad += logits.T @ chunk
-        ctx.save_for_backward(hidden_grad, weight_grad)
+            logits = product(chunk, weight).float()
+            logs = logits.log_softmax(-1)
+            total -= (logs.gather(-1, target) * used).sum()
+            # The gradient of the logits: probabilities, less one at the target.
+            gradient = torch.exp(logs, out=logits)
+            gradient.scatter_add_(-1, target, gradient.new_full((1, 1), -1.0).expand_as(target))
+            if not used.all():
+                gradient *= used
+            gradient = gradient.to(hidden.dtype)
+            hidden_gradient[rows] = product(gradient, weight.T)
+            total_weight_gradient += weight_gradient(chunk, gradient)
+        ctx.save_for_backward(hidden_gradient, total_weight_gradient)
         return total
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
-        hidden_grad, weight_grad = ctx.saved_tensors
-        scale = gradients[0]
-        return (
-            None if hidden_grad is None else hidden_grad * scale,
-            None if weight_grad is None else weight_grad * scale,
-            None,
-        )
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None]:
+        hidden_gradient, total_weight_gradient = ctx.saved_tensors
+        return hidden_gradient * gradients[0], total_weight_gradient * gradients[0], None
 
 
 def linear_cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tensor:
@@ -67,7 +56,11 @@ def linear_cross_entropy(hidden: Tensor, weight: Tensor, targets: Tensor) -> Ten
 
     `hidden` is [tokens, width], `weight` [vocabulary, width], `targets` int64 [tokens].
     """
-    total: Tensor = _LinearCrossEntropy.apply(hidden, weight, targets)  # type: ignore[no-untyped-call]  # torch leaves it untyped
+    total: Tensor
+    if torch.is_grad_enabled():
+        total = _LinearCrossEntropy.apply(hidden, weight, targets)  # type: ignore[no-untyped-call]  # torch leaves it untyped
+    else:
+        total = linear_token_losses(hidden, weight, targets).sum()
     return total / (targets != IGNORE).sum().clamp(min=1)
 
 
@@ -76,7 +69,7 @@ def linear_token_losses(hidden: Tensor, weight: Tensor, targets: Tensor) -> Tens
     losses = torch.empty(len(hidden), dtype=torch.float32, device=hidden.device)
     for start in range(0, len(hidden), CHUNK_TOKENS):
         rows = slice(start, start + CHUNK_TOKENS)
-        logits = (hidden[rows] @ weight.to(hidden.dtype).T).float()
+        logits = product(hidden[rows], weight.to(hidden.dtype)).float()
         losses[rows] = torch.nn.functional.cross_entropy(
             logits, targets[rows], ignore_index=IGNORE, reduction="none"
         )
