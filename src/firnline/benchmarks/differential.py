@@ -3,6 +3,7 @@
 EvalPlus and EvoEval give inputs and a reference instead of assertions. Values are compared as
 EvalPlus does (Liu et al. 2023, and its release): equal, or, where a tolerance is set or the
 expected value is a float or a flat list of floats (then 1e-6), of the same type and close.
+Not a number equals itself.
 """
 
 from __future__ import annotations
@@ -61,13 +62,16 @@ def _check_against_reference(candidate):
 
     def close(actual, expected, tolerance):
         if isinstance(expected, (list, tuple)):
-            return len(actual) == len(expected) and all(
-                close(a, e, tolerance) for a, e in zip(actual, expected)
+            return (
+                type(actual) is type(expected)
+                and len(actual) == len(expected)
+                and all(close(a, e, tolerance) for a, e in zip(actual, expected))
             )
         if isinstance(expected, (int, float)) and isinstance(actual, (int, float)):
             if actual == expected or (actual != actual and expected != expected):
                 return True
-            return abs(actual - expected) <= tolerance + {relative_tolerance!r} * abs(expected)
+            allowed = tolerance + {relative_tolerance!r} * abs(expected)
+            return tolerance > 0 and abs(actual - expected) <= allowed
         return actual == expected
 
     reference = {{}}
@@ -83,9 +87,8 @@ def _check_against_reference(candidate):
         if actual == expected:
             continue
         allowed = tolerance or ({float_tolerance!r} if floats(expected) else 0)
-        assert (
-            allowed and type(actual) is type(expected) and close(actual, expected, allowed)
-        ), f"{{text[:200]}} gives {{actual!r:.200}}, not {{expected!r:.200}}"
+        same = type(actual) is type(expected) and close(actual, expected, allowed)
+        assert same, f"{{text[:200]}} gives {{actual!r:.200}}, not {{expected!r:.200}}"
 
 
 _check_against_reference({candidate})
