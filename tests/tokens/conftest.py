@@ -7,10 +7,12 @@ import sysconfig
 from collections import defaultdict
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 import tokenizers
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
+from firnline.documents import DOCUMENT_SCHEMA, content_hash, document_id, write_table
 from firnline.languages import detect
 from firnline.tokens.tokenizer import SPECIAL_TOKENS
 
@@ -87,3 +89,45 @@ def reference(tokenizer_folder: Path) -> tokenizers.Tokenizer:
     loaded = tokenizers.Tokenizer.from_file(str(tokenizer_folder / "tokenizer.json"))
     loaded.encode_special_tokens = True
     return loaded
+
+
+@pytest.fixture(scope="session")
+def corpus(
+    tmp_path_factory: pytest.TempPathFactory, files_by_language: dict[str, list[str]]
+) -> Path:
+    """Documents in four shards (one without any): real files and awkward texts, two splits."""
+    texts = [
+        (language, text)
+        for language, files in sorted(files_by_language.items())
+        for text in files[:6]
+    ]
+    texts += [("Python", text) for text in ("", "x", "<|endoftext|>" * 3, "a\r\n\x00🙂\n" * 40)]
+    rows = []
+    for number, (language, text) in enumerate(texts):
+        repo, path = f"repo-{number % 5}", f"src/file-{number}"
+        data = text.encode()
+        document = document_id("directory", repo, "1", path)
+        rows.append(
+            {
+                "id": document,
+                "content_hash": content_hash(data),
+                "repo": repo,
+                "path": path,
+                "revision": "1",
+                "language": language,
+                "license": None,
+                "size": len(data),
+                "source": "directory",
+                "stars": None,
+                "content": text,
+                "split": "heldout" if number % 7 == 3 else "train",
+            }
+        )
+    folder = tmp_path_factory.mktemp("corpus")
+    schema = DOCUMENT_SCHEMA.append(pa.field("split", pa.string()))
+    third = len(rows) // 3
+    parts = (rows[:third], [], rows[third : 2 * third], rows[2 * third :])
+    for number, part in enumerate(parts):
+        table = pa.Table.from_pylist(part, schema=schema)
+        write_table(folder / "data" / f"shard-{number:05d}.parquet", table)
+    return folder
