@@ -5,7 +5,10 @@ Parameters have the same names and the same layout there and here, so nothing is
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from firnline.documents import write_json
+from firnline.documents import atomic_path, write_json
 from firnline.errors import FirnlineError
 from firnline.model.config import ModelConfig
 from firnline.model.llama import Llama
@@ -36,9 +39,7 @@ def save(model: Llama, folder: Path, extra: Mapping[str, Any] | None = None) -> 
         name: tensor.detach().to(torch.float32).contiguous()
         for name, tensor in model.state_dict().items()
     }
-    temporary = folder / ".model.safetensors.tmp"
-    save_file(weights, temporary, metadata={"format": "pt"})
-    temporary.replace(folder / "model.safetensors")
+    write_tensors(folder / "model.safetensors", weights)
     if extra is not None:
         write_json(folder / "training.json", dict(extra))
     write_json(folder / "config.json", to_hugging_face(model.config))
@@ -50,7 +51,7 @@ def load(folder: Path) -> Llama:
     Raises FirnlineError where a file is missing, cut short or of another architecture.
     """
     config = read_config(folder)
-    weights = _read_weights(folder / "model.safetensors")
+    weights = read_tensors(folder / "model.safetensors")
     with torch.device("meta"):
         model = Llama(config)
     if config.tied:
@@ -142,7 +143,22 @@ def from_hugging_face(config: Mapping[str, Any], path: Path) -> ModelConfig:
     return shape
 
 
-def _read_weights(path: Path) -> dict[str, Tensor]:
+def write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
+    """Writes a safetensors file whole or not at all; a full disk is an OSError as elsewhere."""
+    try:
+        with atomic_path(path) as temporary:
+            temporary.touch()
+            mode = temporary.stat().st_mode  # safetensors would leave it readable to us alone
+            save_file(tensors, temporary, metadata={"format": "pt"})
+            temporary.chmod(mode)
+    except SafetensorError as error:
+        if re.search(r"No space left|os error 28\b|Disk quota|os error 122\b", str(error)):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
+        raise
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file; raises FirnlineError where it is missing or cut short."""
     try:
         return load_file(path)
     except FileNotFoundError:
