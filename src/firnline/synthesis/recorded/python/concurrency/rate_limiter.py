@@ -151,10 +151,9 @@ if __name__ == "__main__":
     async def stuck() -> None:
         await asyncio.get_running_loop().create_future()
 
-    coroutine = stuck()
     try:
-        VirtualLoop().run_until_complete(coroutine)
+        run_virtual(stuck())
     except RuntimeError as error:
         print("detected:", error)
-    finally:
-        coroutine.close()
+    else:
+        raise AssertionError("the deadlock went unnoticed")
