@@ -1,0 +1,367 @@
+"""The report: one self-contained HTML file of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from firnline import __version__
+from firnline.documents import atomic_path
+from firnline.report import charts
+from firnline.report.collect import RunFigures, Sample, collect, phases
+
+_MEASURES = (
+    ("bits_per_byte", "Bits per byte of reference solutions: {}", False),
+    ("heldout_loss", "Held-out loss: {}", False),
+    ("pass_at_1", "pass@1: {}", True),
+)
+_CURVE_POINTS = 400
+
+
+def write(run: Path) -> Path:
+    """Writes `run/report.html` from whatever stages are finished, and returns its path.
+
+    The file needs no network and no other file. Raises FirnlineError where the run folder holds
+    no finished stage.
+    """
+    figures = collect(run)
+    path = run / "report.html"
+    with atomic_path(path) as temporary:
+        temporary.write_text(render(figures), encoding="utf-8")
+    return path
+
+
+def render(figures: RunFigures) -> str:
+    """The page as HTML text."""
+    name = str(figures.recipe.get("name", "run"))
+    style = _packaged("page.css")
+    script = _packaged("page.js")
+    parts = [
+        _header(name, figures),
+        _results(figures),
+        _funnel(figures),
+        _languages(figures),
+        _quality(figures),
+        _training(figures),
+        _browser(figures.samples),
+        f"<footer>Made by Firnline {escape(__version__)}, seed"
+        f" {escape(str(figures.recipe.get('seed', 0)))}. The ledgers beside this file hold every"
+        " decision; <code>firnline why</code> reads them.</footer>",
+    ]
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>Firnline: {escape(name)}</title>"
+        '<link rel="icon" href="data:,">'
+        f"<style>{style}</style></head><body><main>{''.join(parts)}</main>"
+        f"<script>{script}</script></body></html>\n"
+    )
+
+
+def _packaged(name: str) -> str:
+    return (resources.files("firnline") / "report" / name).read_text(encoding="utf-8")
+
+
+def _header(name: str, figures: RunFigures) -> str:
+    cards = []
+    ingest = figures.stats.get("ingest")
+    if ingest:
+        cards.append((_size(ingest["bytes"]), "of code read"))
+        cards.append((f"{ingest['repositories']:,}", "repositories"))
+    if ingest and "pack-corpus" in figures.stats:
+        packed = figures.stats["pack-corpus"]
+        cards.append((f"{packed['documents'] / max(ingest['documents'], 1):.0%}", "of files kept"))
+        cards.append((_number(packed["tokens"]), "tokens to train on"))
+    trained = sum(rows[-1]["tokens"] for rows in figures.metrics.values() if rows)
+    if trained:
+        cards.append((_number(trained), "tokens trained, all phases"))
+    boxes = "".join(
+        f'<div class="card"><b>{escape(value)}</b><span>{escape(label)}</span></div>'
+        for value, label in cards
+    )
+    return f'<header><h1>{escape(name)}</h1></header><div class="cards">{boxes}</div>'
+
+
+def _results(figures: RunFigures) -> str:
+    models: Mapping[str, Any] = figures.results.get("models", {})
+    if not models:
+        return ""
+    head = "".join(f"<th>{escape(name)}</th>" for name in models)
+    rows, plots = [], []
+    for measure, label, higher in _MEASURES:
+        keys = dict.fromkeys(key for row in models.values() for key in row.get(measure, {}))
+        for key in keys:
+            entries = {name: row.get(measure, {}).get(key) for name, row in models.items()}
+            rows.append(_result_row(label.format(key), entries, higher))
+            if measure == "bits_per_byte":
+                plots.append(_dot_plot(f"Bits per byte, {key}", entries, "bits per byte"))
+    skipped = figures.results.get("pass_at_1_skipped")
+    note = f'<p class="note-text">pass@1 was not measured: {escape(skipped)}</p>' if skipped else ""
+    return (
+        '<h2>Results</h2><p class="lead">With 95% intervals. Lower is better for bits per byte and'
+        " held-out loss, higher for pass@1. Two values whose difference has zero in its interval"
+        " cannot be told apart.</p>"
+        f'<div class="scroll"><table><thead><tr><th>measure</th>{head}</tr></thead>'
+        f"<tbody>{''.join(rows)}</tbody></table></div>{note}{''.join(plots)}"
+        f"{_differences(figures.results.get('differences', {}))}"
+    )
+
+
+def _result_row(label: str, entries: Mapping[str, Any], higher: bool) -> str:
+    values = [entry["value"] for entry in entries.values() if entry]
+    best = (max if higher else min)(values) if len(set(values)) > 1 else None
+    cells = []
+    for entry in entries.values():
+        if not entry:
+            cells.append("<td>-</td>")
+            continue
+        shown = f"{entry['value']:.3f}"
+        shown = f"<b>{shown}</b>" if entry["value"] == best else shown
+        cells.append(
+            f"<td>{shown}<small>{entry['low']:.3f} to {entry['high']:.3f}, n {entry['n']:,}</small>"
+            "</td>"
+        )
+    return f"<tr><td>{escape(label)}</td>{''.join(cells)}</tr>"
+
+
+def _dot_plot(title: str, entries: Mapping[str, Any], x_label: str) -> str:
+    rows = [
+        charts.Interval(name, entry["value"], entry["low"], entry["high"], 1 + number % 8)
+        for number, (name, entry) in enumerate(entries.items())
+        if entry
+    ]
+    return f"<h3>{escape(title)}</h3>" + charts.dots(rows, title=title, x_label=x_label)
+
+
+def _differences(differences: Mapping[str, Any]) -> str:
+    rows = []
+    for pair, measures in differences.items():
+        for measure, by_key in measures.items():
+            for key, entry in by_key.items():
+                apart = entry["low"] > 0 or entry["high"] < 0
+                verdict = "differs" if apart else "cannot tell apart"
+                rows.append(
+                    f"<tr><td>{escape(pair)}</td><td>{escape(measure.replace('_', ' '))}, "
+                    f"{escape(key)}</td><td>{entry['value']:+.3f}<small>{entry['low']:+.3f} to "
+                    f"{entry['high']:+.3f}</small></td><td>{verdict}</td></tr>"
+                )
+    if not rows:
+        return ""
+    return (
+        "<h3>Differences, paired</h3>"
+        '<div class="scroll"><table><thead><tr><th>pair</th><th>measure</th><th>difference</th>'
+        f"<th>verdict</th></tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
+    )
+
+
+def _funnel(figures: RunFigures) -> str:
+    if not figures.funnel:
+        return ""
+    top_files = max(amount.files for _, amount in figures.funnel)
+    top_bytes = max((amount.size or 0 for _, amount in figures.funnel), default=0)
+    top_tokens = max((amount.tokens or 0 for _, amount in figures.funnel), default=0)
+    rows = []
+    for label, amount in figures.funnel:
+        cells = [
+            _bar(f"{amount.files:,}", amount.files, top_files),
+            _bar(_size(amount.size) if amount.size is not None else "", amount.size, top_bytes),
+            _bar(
+                _number(amount.tokens) if amount.tokens is not None else "",
+                amount.tokens,
+                top_tokens,
+            ),
+        ]
+        rows.append(f"<tr><td>{escape(label)}</td>{''.join(cells)}</tr>")
+    drops = "".join(
+        f"<tr><td>{escape(rule.replace('_', ' '))}</td>"
+        f"{_bar(f'{count:,}', count, max(figures.rules.values()))}</tr>"
+        for rule, count in figures.rules.items()
+    )
+    return (
+        '<h2>From raw code to each phase</h2><p class="lead">What is left after each step.'
+        " Tokens are counted where documents are encoded.</p>"
+        '<div class="scroll"><table class="funnel"><thead><tr><th>step</th><th>files</th>'
+        f"<th>bytes</th><th>tokens</th></tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
+        "<h3>What dropped the rest</h3>"
+        '<div class="scroll"><table><thead><tr><th>rule</th><th>files</th></tr></thead>'
+        f"<tbody>{drops}</tbody></table></div>"
+    )
+
+
+def _bar(text: str, value: float | None, top: float) -> str:
+    if value is None:
+        return "<td></td>"
+    return f'<td class="bar" style="--w:{100 * value / top if top else 0:.1f}%">{text}</td>'
+
+
+def _languages(figures: RunFigures) -> str:
+    if not figures.mixes:
+        return ""
+    totals: dict[str, float] = {}
+    for _, mix in figures.mixes:
+        whole = sum(mix.values()) or 1.0
+        for language, amount in mix.items():
+            totals[language] = max(totals.get(language, 0.0), amount / whole)
+    keys = sorted(totals, key=lambda language: (-totals[language], language))[:8]
+    return (
+        '<h2>Language mix</h2><p class="lead">Share of bytes as read, of tokens afterwards.</p>'
+        + charts.shares(figures.mixes, title="Language mix", keys=keys)
+    )
+
+
+def _quality(figures: RunFigures) -> str:
+    stats = figures.stats.get("annotate")
+    if not stats:
+        return ""
+    histogram = stats["histogram"]
+    counts = histogram["counts"]["all"]
+    curves: list[charts.Series] = []
+    rows = []
+    for name, by_negatives in stats.get("alignment", {}).items():
+        for kind, entry in by_negatives.items():
+            area = entry["roc_auc"]
+            label = f"{name}, {kind.replace('_', ' ')}"
+            curves.append(charts.Series(label, [tuple(p) for p in entry["curve"]], len(curves) + 1))
+            rows.append(
+                f"<tr><td>{escape(label)}</td><td>{area['value']:.3f}<small>{area['low']:.3f} to "
+                f"{area['high']:.3f}</small></td><td>{entry['positives']:,}</td>"
+                f"<td>{entry['negatives']:,}</td></tr>"
+            )
+    roc = charts.lines(
+        curves,
+        title="ROC of benchmark solutions against unseen corpus files",
+        x_label="share of corpus files above the threshold",
+        y_label="share of solutions above it",
+        diagonal=True,
+        y_from_zero=True,
+    )
+    return (
+        '<h2>Quality</h2><p class="lead">A file scores the mean of its top, middle and bottom'
+        " window. Alignment is the ROC-AUC of benchmark solutions, which the annotator never saw,"
+        " against random corpus files that it never saw.</p>"
+        '<div class="pair"><div><h3>Scores of the corpus</h3>'
+        + charts.histogram(
+            histogram["edges"],
+            [("files", counts)],
+            title="Scores of the corpus",
+            x_label="score",
+            y_label="files",
+        )
+        + f"</div><div><h3>Alignment</h3>{roc}</div></div>"
+        '<div class="scroll"><table><thead><tr><th>benchmark, against</th><th>ROC-AUC</th>'
+        f"<th>solutions</th><th>files</th></tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
+    )
+
+
+def _training(figures: RunFigures) -> str:
+    if not figures.metrics:
+        return ""
+    ends: dict[str, float] = {}
+    loss: list[charts.Series] = []
+    rate: list[charts.Series] = []
+    boundaries: list[tuple[float, str]] = []
+    used: set[str] = set()
+    for name, phase in phases(figures).items():
+        rows = figures.metrics.get(name)
+        if not rows:
+            continue
+        init = phase.get("init")
+        start = ends.get(init, 0.0) if init else 0.0
+        ends[name] = start + rows[-1]["tokens"]
+        # A second phase from the same weights is a side path: the control.
+        side = init in used if init else False
+        if init:
+            used.add(init)
+        color = len(loss) % 8 + 1
+        thin = _thin(rows)
+        loss.append(charts.Series(name, _curve(thin, start, "loss"), color, dashed=side))
+        rate.append(charts.Series(name, _curve(thin, start, "learning_rate"), color, dashed=side))
+        if not side:
+            boundaries.append((start, name))
+    axis = "tokens trained"
+    return (
+        '<h2>Training</h2><p class="lead">Loss and learning rate over tokens; dotted lines begin a'
+        " phase, a dashed curve is a side path from the same weights.</p><h3>Loss</h3>"
+        + charts.lines(
+            loss, title="Loss", x_label=axis, y_label="nats per token", boundaries=boundaries
+        )
+        + "<h3>Learning rate</h3>"
+        + charts.lines(
+            rate,
+            title="Learning rate",
+            x_label=axis,
+            y_label="learning rate",
+            boundaries=boundaries,
+            y_from_zero=True,
+            height=180,
+        )
+    )
+
+
+def _thin(rows: Sequence[Mapping[str, float]]) -> Sequence[Mapping[str, float]]:
+    step = max(1, len(rows) // _CURVE_POINTS)
+    return [*rows[::step], rows[-1]]
+
+
+def _curve(rows: Sequence[Mapping[str, float]], start: float, key: str) -> list[charts.Point]:
+    return [(start + row["tokens"], row[key]) for row in rows]
+
+
+def _browser(samples: Sequence[Sample]) -> str:
+    if not samples:
+        return ""
+    rules = sorted({sample.rule or "kept" for sample in samples})
+    languages = sorted({sample.language for sample in samples})
+    controls = (
+        f'<div class="controls">{_choice("rule", "kept and dropped", rules)}'
+        f"{_choice('language', 'all languages', languages)}"
+        '<input id="words" type="search" placeholder="words in path or text" aria-label="words">'
+        '<span class="tag" id="count"></span></div>'
+    )
+    return (
+        '<h2>Files kept and dropped</h2><p class="lead">A seeded sample: kept files by score, then'
+        " dropped ones for each rule with the reason. Long files show their start.</p>"
+        + controls
+        + "".join(_file(sample) for sample in samples)
+    )
+
+
+def _choice(name: str, everything: str, values: Sequence[str]) -> str:
+    options = "".join(f'<option value="{escape(v)}">{escape(v)}</option>' for v in values)
+    return (
+        f'<select id="{name}" aria-label="{name}"><option value="">{everything}</option>'
+        f"{options}</select>"
+    )
+
+
+def _file(sample: Sample) -> str:
+    verdict = "kept" if sample.rule is None else sample.rule
+    kind = "kept" if sample.rule is None else "dropped"
+    score = f'<span class="tag">score {sample.score:.3f}</span>' if sample.score is not None else ""
+    detail = f'<p class="detail">{escape(sample.detail)}</p>' if sample.detail else ""
+    return (
+        f'<details class="file" data-rule="{escape(verdict)}"'
+        f' data-language="{escape(sample.language)}"><summary>'
+        f'<span class="tag {kind}">{escape(verdict.replace("_", " "))}</span>'
+        f"<code>{escape(sample.repo)}/{escape(sample.path)}</code>"
+        f'<span class="tag">{escape(sample.language)}</span>'
+        f'<span class="tag">{_size(sample.size)}</span>{score}</summary>{detail}'
+        f'<p class="detail">id {sample.id}</p><pre>{escape(sample.content)}</pre></details>'
+    )
+
+
+def _size(size: float) -> str:
+    for limit, suffix in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if size >= limit:
+            return f"{size / limit:,.1f} {suffix}"
+    return f"{size:,.0f} B"
+
+
+def _number(value: float) -> str:
+    for limit, suffix in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if value >= limit:
+            return f"{value / limit:,.1f}{suffix}"
+    return f"{value:,.0f}"
