@@ -41,6 +41,31 @@ EVERYTHING = np.full(1, 0xFFFFFFFFFFFFFFFF, dtype=np.uint64)
 
 
 @kernel
+def _words(data: Bytes, start: int, end: int, hashes: Hashes, starts: Offsets) -> int:
+    """Hashes and starts of the words of data[start:end]; returns how many there are.
+
+    No branch depends on the data: the ends of words are what a branch predictor cannot foresee.
+    What is not a word leaves its mark where the next word will be.
+    """
+    count = 0
+    word_start = start
+    state = _SEED
+    before = False
+    for position in range(start, end):
+        byte = data[position]
+        inside = BYTE_CLASSES[byte] == WORD
+        first = inside and not before
+        word_start = position if first else word_start
+        state = ((_SEED if first else state) ^ np.uint64(byte)) * _MULTIPLIER
+        count += first
+        place = count - inside
+        hashes[place] = state
+        starts[place] = word_start
+        before = inside
+    return count
+
+
+@kernel
 def word_windows(
     data: Bytes, offsets: Offsets, n: int, bits: Hashes
 ) -> tuple[Offsets, Offsets, Hashes]:
@@ -49,50 +74,36 @@ def word_windows(
     Returns (document, start of the first word, hash), one row for each window. Punctuation and
     white space between words do not count.
     """
+    longest = 0
+    for document in range(len(offsets) - 1):
+        longest = max(longest, offsets[document + 1] - offsets[document])
+    words = np.empty(longest // 2 + 2, dtype=np.uint64)
+    word_starts = np.empty(longest // 2 + 2, dtype=np.int64)
     mask = np.uint64(len(bits) - 1)
     documents = np.empty(64, dtype=np.int64)
     starts = np.empty(64, dtype=np.int64)
     hashes = np.empty(64, dtype=np.uint64)
     found = 0
-    window = np.zeros(n, dtype=np.uint64)
-    window_starts = np.zeros(n, dtype=np.int64)
     top = power(n)
     for document in range(len(offsets) - 1):
-        window[:] = _0
+        count = _words(data, offsets[document], offsets[document + 1], words, word_starts)
         total = _0
-        state = _SEED
-        words = 0
-        oldest = 0
-        inside = False
-        end = offsets[document + 1]
-        for position in range(offsets[document], end + 1):
-            if position < end and BYTE_CLASSES[data[position]] == WORD:
-                if not inside:
-                    inside = True
-                    state = _SEED
-                    window_start = position
-                state = (state ^ np.uint64(data[position])) * _MULTIPLIER
-            elif inside:
-                inside = False
-                word = mix(state)
-                total = roll(total, word, window[oldest], top)
-                window[oldest] = word
-                window_starts[oldest] = window_start
-                oldest = oldest + 1 if oldest + 1 < n else 0
-                words += 1
-                if words < n:
-                    continue
-                value = finish(total)
-                if not (bits[(value >> _6) & mask] >> (value & _63)) & _1:
-                    continue
-                if found == len(hashes):
-                    documents = np.concatenate((documents, documents))
-                    starts = np.concatenate((starts, starts))
-                    hashes = np.concatenate((hashes, hashes))
-                documents[found] = document
-                starts[found] = window_starts[oldest]
-                hashes[found] = value
-                found += 1
+        for word in range(count):
+            words[word] = mix(words[word])
+            total = roll(total, words[word], words[word - n] if word >= n else _0, top)
+            if word < n - 1:
+                continue
+            value = finish(total)
+            if not (bits[(value >> _6) & mask] >> (value & _63)) & _1:
+                continue
+            if found == len(hashes):
+                documents = np.concatenate((documents, documents))
+                starts = np.concatenate((starts, starts))
+                hashes = np.concatenate((hashes, hashes))
+            documents[found] = document
+            starts[found] = word_starts[word - n + 1]
+            hashes[found] = value
+            found += 1
     return documents[:found], starts[:found], hashes[:found]
 
 
