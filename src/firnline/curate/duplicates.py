@@ -218,7 +218,7 @@ def near_duplicates(
         pairs = np.setdiff1d(buckets.pairs(front), compared, assume_unique=True)
         similarity = _verify(pairs, order, sizes, shingle_sets, threshold)
         comparisons += len(pairs)
-        compared = np.union1d(compared, pairs)
+        compared = _union(compared, pairs)
         alike = similarity >= threshold
         edges = np.concatenate([edges, pairs[alike]])
         edge_jaccard = np.concatenate([edge_jaccard, similarity[alike].astype(np.float32)])
@@ -264,6 +264,13 @@ def _shared(keys: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.int
     return rows, np.r_[0, np.cumsum(sizes[wanted])]
 
 
+def _union(one: NDArray[np.uint64], other: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Sorted, distinct. Sorting beats np.union1d, whose hash table misses the cache."""
+    both = np.concatenate([one, other])
+    both.sort()
+    return both[np.r_[True, both[1:] != both[:-1]]] if len(both) else both
+
+
 @dataclass(frozen=True)
 class _Buckets:
     """Groups of rows (as ranks, ascending) that share a band key, for each band."""
@@ -282,7 +289,7 @@ class _Buckets:
         """
         found = np.zeros(0, dtype=np.uint64)
         for members, offsets in self.bands:  # band by band: near copies share most bands
-            found = np.union1d(found, clusters.front_pairs(members, offsets, front))
+            found = _union(found, clusters.front_pairs(members, offsets, front))
         return found
 
     def ready(self, front: int, rows: int) -> NDArray[np.bool_]:
