@@ -17,6 +17,7 @@ import pytest
 from firnline.documents import document_shards
 from firnline.errors import FirnlineError
 from firnline.tokens.pack import INDEX_SCHEMA, PackConfig, run
+from firnline.tokens.samples import Samples
 from firnline.tokens.tokenizer import Tokenizer
 
 
@@ -118,7 +119,7 @@ def test_another_tokenizer_packs_again(
 
 
 def test_a_large_vocabulary_takes_four_bytes(
-    corpus: Path, tokenizer_folder: Path, tmp_path: Path
+    packed: Path, corpus: Path, tokenizer_folder: Path, tmp_path: Path
 ) -> None:
     large = json.loads((tokenizer_folder / "tokenizer.json").read_text())
     token = {"id": 1 << 16, "content": "<|last|>", "special": True, "normalized": False}
@@ -132,6 +133,11 @@ def test_a_large_vocabulary_takes_four_bytes(
     assert settings["vocabulary_size"] == (1 << 16) + 1
     sizes = [path.stat().st_size for path in folder.glob("*.bin")]
     assert sum(sizes) == 4 * settings["tokens"]
+    wide, narrow = (
+        Samples(path, sequence_length=64, seed=1, phase="x") for path in (folder, packed)
+    )
+    assert wide.vocabulary_size == (1 << 16) + 1
+    assert np.array_equal(wide.batch(0, 9), narrow.batch(0, 9))
 
 
 def test_killed_at_any_moment_it_ends_the_same(
