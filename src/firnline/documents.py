@@ -224,11 +224,13 @@ def read_batches(
 
 def read_columns(paths: Iterable[Path], columns: Sequence[str]) -> pa.Table:
     """Narrow columns of many shards as one table. Not for `content` of a large corpus."""
+    paths = list(paths)
     batches = [batch for path in paths for batch in read_batches(path, columns, rows=65536)]
     if batches:
         return pa.Table.from_batches(batches)
-    fields = [DOCUMENT_SCHEMA.field(name) for name in columns]
-    return pa.schema(fields).empty_table()
+    known = {field.name: field for path in paths for field in parquet_file(path).schema_arrow}
+    known |= {field.name: field for field in DOCUMENT_SCHEMA}
+    return pa.schema([known[name] for name in columns]).empty_table()
 
 
 def buffers(column: pa.Array) -> tuple[Any, Any]:
