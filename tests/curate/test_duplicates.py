@@ -209,6 +209,22 @@ def test_many_keepers_in_one_bucket_are_still_found() -> None:
     assert result.keeper.tolist() == list(range(60)) * 20
     # Twice 60 keepers at most for each document; all pairs would be 719,400.
     assert result.compared <= 2 * 60 * len(texts)
+    assert result.unfinished == 0
+
+
+def test_a_bucket_of_dissimilar_documents_stays_linear() -> None:
+    """One key for 1,500 documents of one template: nothing false is dropped, the rest is said."""
+    template = " ".join(f"w{i}" for i in range(20))
+    texts = [f"{template} {' '.join(f'd{doc}w{i}' for i in range(20))}" for doc in range(1500)]
+    content = column([*texts, *texts[:10], *texts[-10:]])
+    result = near_duplicates(
+        np.ones((len(content), 1), dtype=np.uint64),
+        np.arange(len(content)),
+        lambda rows: shingle_sets_batch(content.take(pa.array(rows))),
+    )
+    assert result.keeper.tolist() == [*range(1500), *range(10), *range(1510, 1520)]
+    assert result.compared <= 63 * len(content)
+    assert result.unfinished == 1520 - 10 - 63
 
 
 def test_exact_duplicates_keep_the_smallest_priority() -> None:

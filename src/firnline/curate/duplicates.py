@@ -11,7 +11,7 @@ more (the convention of The Stack, Kocetkov et al. 2022). They are found in four
    say decides nothing, so every reported pair is a pair.
 4. Clusters without chaining: in order of priority, a document stays unless it resembles one that
    stays. So every dropped document resembles its own keeper, and no two kept candidates
-   resemble each other.
+   resemble each other, but for the limit that `near_duplicates` states.
 
 The steps across shards hold narrow arrays only: keys (which may be memory-mapped), row numbers
 and the pairs found so far.
@@ -37,6 +37,10 @@ RECALL_AT_THRESHOLD = 0.999
 
 # What `near_duplicates` asks of `shingle_sets` in one call, unless one document alone is more.
 BLOCK_BYTES = 32 << 20
+
+# How many first members of a bucket the last round compares with the rest. Rounds double it from
+# 1, so a row meets at most 63 keepers of each bucket it is in.
+FRONT_LIMIT = 32
 
 ShingleSets = Callable[[NDArray[np.int64]], tuple[NDArray[np.uint64], NDArray[np.int64]]]
 
@@ -64,12 +68,15 @@ class NearDuplicates:
 
     A dropped row names the most similar of the keepers that it had been compared with when it was
     dropped; that depends on the keys and priorities alone. `jaccard[i]` is the true similarity to
-    the keeper, 1 for a kept row. `compared` counts the pairs whose similarity was computed.
+    the keeper, 1 for a kept row. `compared` counts the pairs whose similarity was computed,
+    `unfinished` the kept rows that were not compared with every keeper of their buckets (see
+    FRONT_LIMIT).
     """
 
     keeper: NDArray[np.int64]
     jaccard: NDArray[np.float32]
     compared: int
+    unfinished: int
 
 
 def sketch_batch(content: pa.Array) -> NDArray[np.uint32]:
@@ -195,11 +202,12 @@ def near_duplicates(
     as (hashes, offsets). `sizes` (bytes of each row) bounds what one call asks for to
     `BLOCK_BYTES` of content; without it a call asks for at most 4,096 rows.
 
-    A row is compared with keepers and with possible keepers that share a band with it and come
-    before it, never with what has already been dropped, so a band shared by m copies of k
-    different documents costs about m * k comparisons, not m * m. Where k is itself of the order
-    of m (thousands of documents that share a band and resemble one another less than
-    `threshold`), that is quadratic in k; nothing is cut off, and nothing is missed for it.
+    A row is compared with keepers, and with possible keepers, that share a band with it and come
+    before it, never with what has already been dropped: a bucket of m copies of k different
+    documents costs about m * k comparisons, not m * m. To stay linear where k grows with m
+    (thousands of files from one template that resemble one another less than `threshold`), a row
+    meets at most 63 keepers of each of its buckets; a duplicate of a later one is found only in
+    another band. `unfinished` counts the rows that this leaves kept.
     """
     _check_priority(priority, len(keys))
     order = np.argsort(priority)  # from here on a row is its rank; rank 0 goes first
@@ -214,7 +222,7 @@ def near_duplicates(
     comparisons = 0
     buckets = _Buckets.of(keys, order)
     front = 1
-    while buckets.bands:
+    while buckets.bands and front <= FRONT_LIMIT:
         pairs = np.setdiff1d(buckets.pairs(front), compared, assume_unique=True)
         similarity = _verify(pairs, order, sizes, shingle_sets, threshold)
         comparisons += len(pairs)
@@ -230,14 +238,16 @@ def near_duplicates(
         later = undecided[clusters.later(edges)]
         edges, edge_jaccard = edges[later], edge_jaccard[later]
         compared = compared[undecided[clusters.later(compared)]]
-        # Each round compares twice as many of a bucket's first members, so a bucket of m
-        # documents takes log2(m) rounds at most, and one of copies of one document takes one.
+        # One round settles a bucket of copies of one document, k rounds 2**k - 1 keepers.
         front *= 2
+    open_rows = state == clusters.OPEN
+    clusters.decide(edges, edge_jaccard, np.ones(rows, dtype=bool), state, keeper, jaccard)
+    unfinished = open_rows & (state == clusters.KEEPER) & buckets.holds(rows)
     result = np.empty(rows, dtype=np.int64)
     result[order] = order[keeper]
     result_jaccard = np.empty(rows, dtype=np.float32)
     result_jaccard[order] = jaccard
-    return NearDuplicates(result, result_jaccard, comparisons)
+    return NearDuplicates(result, result_jaccard, comparisons, int(unfinished.sum()))
 
 
 def _halves(digests: NDArray[np.uint8]) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
@@ -298,6 +308,13 @@ class _Buckets:
         for members, offsets in self.bands:
             place = np.arange(len(members)) - np.repeat(offsets[:-1], np.diff(offsets))
             result[members[place >= front]] = False
+        return result
+
+    def holds(self, rows: int) -> NDArray[np.bool_]:
+        """Rows that are in a bucket."""
+        result = np.zeros(rows, dtype=bool)
+        for members, _ in self.bands:
+            result[members] = True
         return result
 
     def without_decided(self, state: NDArray[np.uint8]) -> _Buckets:
