@@ -192,6 +192,8 @@ BAD: list[tuple[str, Callable[[Path], object], str]] = [
     ("x.jsonl", lambda path: write(path, {"question": "", "answer": ""}), "keys are answer, quest"),
     ("x.jsonl", lambda path: write(path, HUMANEVAL, HUMANEVAL), "test/0 twice"),
     ("x.jsonl", lambda path: write(path, HUMANEVAL, {"task_id": "a"}), "line 2: no key"),
+    ("x.jsonl", lambda path: write(path, {**CRUXEVAL, "output": 3}), "output is not a text"),
+    ("x.jsonl", lambda path: write(path, {**MBPP, "code": " "}), "reference solution is empty"),
     ("x.jsonl", lambda path: write(path, {**HUMANEVAL, "prompt": 3}), "prompt is not a text"),
     ("x.jsonl", lambda path: write(path, {**HUMANEVAL, "prompt": "\ud800"}), "line 1: .*surrogate"),
     ("x.jsonl", lambda path: write(path, {**EVOEVAL, "inputs": [[1]]}), "inputs are not texts"),

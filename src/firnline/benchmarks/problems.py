@@ -37,7 +37,10 @@ def load(spec: str) -> Benchmark:
     problems = []
     for number, row in rows:
         try:
-            problems.append(read(name, row))
+            problem = read(name, row)
+            if not problem.solution.strip():
+                raise ValueError("the reference solution is empty")
+            problems.append(problem)
         except KeyError as error:
             raise FirnlineError(
                 f"{path}, line {number}: no key {error.args[0]!r}", mend="restore the row"

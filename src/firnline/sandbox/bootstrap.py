@@ -61,4 +61,5 @@ def run(program: bytes) -> bytes:
     return b"passed"
 
 
-main()
+if __name__ == "__main__":
+    main()
