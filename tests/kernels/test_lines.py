@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from firnline.documents import buffers
 from firnline.kernels.lines import first_marker, line_statistics, visible_text
 
-BASE64 = re.compile(r"[A-Za-z0-9+/=]+(?:(?:\r\n|\n|\r)[A-Za-z0-9+/=]+)*")
+BASE64 = re.compile(r"(?:[A-Za-z0-9+/=]{32,}(?:\r\n|\n|\r)(?=[A-Za-z0-9+/=]))*[A-Za-z0-9+/=]+")
 ESCAPE = r"\\x[0-9a-fA-F]{2}|\\u[0-9a-fA-F]{4}|\\U[0-9a-fA-F]{8}"
 BARE = r"(?<![\w\x80-\U0010ffff])(?:0[xX])?[0-9a-fA-F]{2}(?!\w|[^\x00-\x7f])"
 GAP = r"[ \t,]*(?:\r\n|\n|\r)?[ \t,]*"
@@ -40,7 +40,9 @@ def plain_statistics(text: str) -> dict[str, float]:
         and re.search(r"[A-Za-z]", match[0])
         and re.search(r"[0-9]", match[0])
     ]
-    runs += [len(m[0]) for m in HEX.finditer(text) if len(ITEM.findall(m[0])) >= 8]
+    items = [m[0] for m in HEX.finditer(text) if len(ITEM.findall(m[0])) >= 8]
+    encoded = sum(runs) + sum(map(len, items))
+    runs += [len(item) for item in items if "\\" in item]
     size = max(1, len(text))
     return {
         "characters": len(text),
@@ -51,7 +53,7 @@ def plain_statistics(text: str) -> dict[str, float]:
         "alphanumeric_share": (letters + digits) / size,
         "letter_share": letters / size,
         "encoded_run": max(runs, default=0),
-        "encoded_share": min(1.0, sum(runs) / size),
+        "encoded_share": min(1.0, encoded / size),
         "xml_header": int("<?xml version=" in text[:100]),
         "head_bytes": len(head(text).encode()),
     }
@@ -86,6 +88,7 @@ escapes = st.lists(st.sampled_from([*ITEMS, *GAPS]), max_size=60).map("".join)
 @example(["x" * 5000, "é" * 999, "\n" * 1000, "aB3=" * 16, "aB3=" * 15 + "aB3", "/" * 500])
 @example(["ab " * 8, "ab " * 7, "ab\n" * 9, "\\x41" * 8, "0x41," * 8, "0x41,\n\n" * 8, "\\"])
 @example(["a1" * 32 + "\n", "a1" * 16 + "\n" + "a1" * 16, "a1" * 16 + "\n\n" + "a1" * 16])
+@example(["a1" * 15 + "\n" + "a1" * 99, "a1\n" * 50, ("a1" * 38 + "\r\n") * 3 + "a=="])
 @example(["<?xml version=", "é" * 86 + "<?xml version=", "é" * 87 + "<?xml version=", "<?xml"])
 def test_statistics_of_any_text(texts: list[str]) -> None:
     check(texts)

@@ -1,16 +1,20 @@
-"""Line and character statistics of many documents in one pass over their bytes.
+r"""Line and character statistics of many documents in one pass over their bytes.
 
 Definitions, the same for every statistic here:
 
 - A character is a Unicode code point; the text is UTF-8 (checked by the caller).
-- A line ends at `\\n`, `\\r\\n` or a lone `\\r`; what follows the last one is a line if it is not
+- A line ends at `\n`, `\r\n` or a lone `\r`; what follows the last one is a line if it is not
   empty. A line's length is in characters, without its end.
 - Every code point from U+0080 up counts as a letter: identifiers, comments and strings in other
   scripts are letters, and the few symbols among them do not move a share over a whole file.
-- An encoded run is either 64 or more base64 characters (`A-Za-z0-9+/=`, single line ends inside),
-  with at least one letter and one digit, so that rulers such as `//////` are none; or 8 or more
-  bytes or code points written as `\\xHH`, `\\uHHHH`, `\\UHHHHHHHH`, `0xHH` or `HH`, with only
-  blanks, commas and single line ends between them (StarCoder2, section 3.1).
+- An encoded run (StarCoder2, section 3.1) is one of
+  - base64: 64 or more of `A-Za-z0-9+/=` with a letter and a digit among them, so that a ruler such
+    as `//////` is none. A line end inside is allowed after 32 or more of them on its line, so that
+    a list of one word a line is none either.
+  - escapes: 8 or more `\xHH`, `\uHHHH`, `\UHHHHHHHH`, with or without numbers as below between.
+  - numbers: 8 or more `0xHH` or `HH` and nothing else. They count for the share only: a table of
+    256 bytes is half of many a hash function, and a file of nothing else is data.
+  Between items there may be blanks, commas and a line end.
 """
 
 from __future__ import annotations
@@ -19,7 +23,8 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
+
+from firnline.kernels.jit import kernel
 
 Bytes = npt.NDArray[np.uint8]
 Offsets = npt.NDArray[np.int64]
@@ -27,6 +32,7 @@ Counts = npt.NDArray[np.int64]
 Shares = npt.NDArray[np.float64]
 
 BASE64_CHARACTERS = 64
+BASE64_LINE = 32
 HEX_ITEMS = 8
 HEADER_CHARACTERS = 100
 HEAD_LINES = 5
@@ -73,7 +79,7 @@ class LineStatistics(NamedTuple):
     alphanumeric_share: Shares
     letter_share: Shares
     encoded_run: Counts
-    """Characters of the longest encoded run."""
+    """Characters of the longest run of base64 or escapes."""
     encoded_share: Shares
     """Of characters inside encoded runs, at most 1."""
     xml_header: Counts
@@ -100,8 +106,8 @@ def line_statistics(data: Bytes, offsets: Offsets) -> LineStatistics:
     )
 
 
-@njit(cache=True, nogil=True)
-def _measure(data, offsets, classes):  # type: ignore[no-untyped-def]  # numba infers the types
+@kernel
+def _measure(data: Bytes, offsets: Offsets, classes: Bytes) -> tuple[Counts, Shares]:
     documents = len(offsets) - 1
     counts = np.zeros((7, documents), dtype=np.int64)
     shares = np.zeros((4, documents), dtype=np.float64)
@@ -141,10 +147,10 @@ def _measure(data, offsets, classes):  # type: ignore[no-untyped-def]  # numba i
             # A bare item starts a word; an escape starts with a backslash (92).
             starts_item = (kind & _HEX and not kind_before & _WORD) or byte == 92
             if starts_item and i >= hex_next:
-                hex_next, found = _hex_run(data, i, end, classes)
+                hex_next, found, escapes = _hex_run(data, i, end, classes)
                 if found:
                     encoded += hex_next - i
-                    longest_run = max(longest_run, hex_next - i)
+                    longest_run = max(longest_run, hex_next - i if escapes else 0)
         if line:
             lines += 1
             longest_line = max(longest_line, line)
@@ -165,8 +171,8 @@ def _measure(data, offsets, classes):  # type: ignore[no-untyped-def]  # numba i
     return counts, shares
 
 
-@njit(cache=True, nogil=True)
-def _base64_run(data, start, end, classes):  # type: ignore[no-untyped-def]  # numba infers them
+@kernel
+def _base64_run(data: Bytes, start: int, end: int, classes: Bytes) -> tuple[int, bool]:
     """Where to look for the next base64 run, and whether one from `start` ends there."""
     # Most words are short: the last byte that breaks a run of the least length is soon found
     # from the right, and no run reaches across it.
@@ -176,25 +182,26 @@ def _base64_run(data, start, end, classes):  # type: ignore[no-untyped-def]  # n
         if not classes[data[i]] & (_BASE64 | _END):
             return i, False
     letters = digits = 0
-    i = start
+    i = line_start = start
     while True:
         while i < end and classes[data[i]] & _BASE64:
             letters += classes[data[i]] & _LETTER
             digits += classes[data[i]] & _DIGIT
             i += 1
         after = _after_line_end(data, i, end)
-        if after in (i, end) or not classes[data[after]] & _BASE64:
+        goes_on = after < end and i - line_start >= BASE64_LINE and classes[data[after]] & _BASE64
+        if after == i or not goes_on:
             return i, i - start >= BASE64_CHARACTERS and letters > 0 and digits > 0
-        i = after
+        i = line_start = after
 
 
-@njit(cache=True, nogil=True)
-def _hex_run(data, position, end, classes):  # type: ignore[no-untyped-def]  # numba infers them
-    """End of the run of escaped or bare hex items at `position`, and whether it is long enough.
+@kernel
+def _hex_run(data: Bytes, position: int, end: int, classes: Bytes) -> tuple[int, bool, bool]:
+    """End of the run of hex items at `position`, whether it is long enough, and has escapes.
 
     Where no item starts, the end is the next position.
     """
-    items = 0
+    items = escapes = 0
     run_end = position + 1
     i = position
     while i < end:
@@ -202,6 +209,7 @@ def _hex_run(data, position, end, classes):  # type: ignore[no-untyped-def]  # n
         if after == i:
             break
         items += 1
+        escapes += data[i] == 92
         run_end = after
         i = _after_blanks(data, after, end)
         separated = i > after
@@ -210,11 +218,11 @@ def _hex_run(data, position, end, classes):  # type: ignore[no-untyped-def]  # n
         i = _after_blanks(data, after, end)
         if i < end and data[i] != 92 and not (separated or i > after):
             break
-    return run_end, items >= HEX_ITEMS
+    return run_end, items >= HEX_ITEMS, escapes > 0
 
 
-@njit(cache=True, nogil=True)
-def _after_hex_item(data, i, end, classes):  # type: ignore[no-untyped-def]  # numba infers types
+@kernel
+def _after_hex_item(data: Bytes, i: int, end: int, classes: Bytes) -> int:
     r"""End of `\xHH`, `\uHHHH`, `\UHHHHHHHH`, `0xHH` or `HH` at `i`; `i` where there is none."""
     digits, j = 2, i
     if data[i] == 92:
@@ -240,23 +248,23 @@ def _after_hex_item(data, i, end, classes):  # type: ignore[no-untyped-def]  # n
     return j if data[i] == 92 or ends_word else i
 
 
-@njit(cache=True, nogil=True)
-def _after_blanks(data, i, end):  # type: ignore[no-untyped-def]  # numba infers the types
+@kernel
+def _after_blanks(data: Bytes, i: int, end: int) -> int:
     while i < end and (data[i] == 32 or data[i] == 9 or data[i] == 44):  # blank, tab, comma
         i += 1
     return i
 
 
-@njit(cache=True, nogil=True)
-def _after_line_end(data, i, end):  # type: ignore[no-untyped-def]  # numba infers the types
+@kernel
+def _after_line_end(data: Bytes, i: int, end: int) -> int:
     if i < end and data[i] == 13:
         i += 1
         return i + 1 if i < end and data[i] == 10 else i
     return i + 1 if i < end and data[i] == 10 else i
 
 
-@njit(cache=True, nogil=True)
-def _has_xml_header(data, start, end, classes):  # type: ignore[no-untyped-def]  # numba infers
+@kernel
+def _has_xml_header(data: Bytes, start: int, end: int, classes: Bytes) -> bool:
     characters = 0
     for i in range(start, end):
         characters += not classes[data[i]] & _CONTINUATION
@@ -280,11 +288,13 @@ def first_marker(
     """
     text = np.frombuffer("".join(markers).encode("ascii"), dtype=np.uint8)
     bounds = np.cumsum([0, *(len(marker) for marker in markers)])
-    return _first_marker(data, offsets, head_bytes, text, bounds)  # type: ignore[no-any-return]
+    return _first_marker(data, offsets, head_bytes, text, bounds)
 
 
-@njit(cache=True, nogil=True)
-def _first_marker(data, offsets, head_bytes, text, bounds):  # type: ignore[no-untyped-def]  # numba
+@kernel
+def _first_marker(
+    data: Bytes, offsets: Offsets, head_bytes: Counts, text: Bytes, bounds: Offsets
+) -> Counts:
     found = np.zeros(len(offsets) - 1, dtype=np.int64)
     for document in range(len(found)):
         head_end = offsets[document] + head_bytes[document]
@@ -315,11 +325,13 @@ def visible_text(data: Bytes, offsets: Offsets) -> Counts:
     """
     text = np.frombuffer("".join(_HIDDEN).encode(), dtype=np.uint8)
     bounds = np.cumsum([0, *(len(name) for name in _HIDDEN)])
-    return _visible_text(data, offsets, _CLASS, text, bounds)  # type: ignore[no-any-return]
+    return _visible_text(data, offsets, _CLASS, text, bounds)
 
 
-@njit(cache=True, nogil=True)
-def _visible_text(data, offsets, classes, text, bounds):  # type: ignore[no-untyped-def]  # numba
+@kernel
+def _visible_text(
+    data: Bytes, offsets: Offsets, classes: Bytes, text: Bytes, bounds: Offsets
+) -> Counts:
     visible = np.zeros(len(offsets) - 1, dtype=np.int64)
     for document in range(len(visible)):
         i, end = offsets[document], offsets[document + 1]
@@ -341,8 +353,8 @@ def _visible_text(data, offsets, classes, text, bounds):  # type: ignore[no-unty
     return visible
 
 
-@njit(cache=True, nogil=True)
-def _after_tag(data, i, end, text, bounds):  # type: ignore[no-untyped-def]  # numba infers types
+@kernel
+def _after_tag(data: Bytes, i: int, end: int, text: Bytes, bounds: Offsets) -> int:
     """End of the tag, comment, declaration or hidden element at `<`; `i` for a bare `<`."""
     if i + 4 <= end and data[i + 1] == 33 and data[i + 2] == 45 and data[i + 3] == 45:  # <!--
         for j in range(i + 4, end - 2):
@@ -373,8 +385,8 @@ def _after_tag(data, i, end, text, bounds):  # type: ignore[no-untyped-def]  # n
     return after
 
 
-@njit(cache=True, nogil=True)
-def _is_name(data, i, end, text, bounds, name):  # type: ignore[no-untyped-def]  # numba infers
+@kernel
+def _is_name(data: Bytes, i: int, end: int, text: Bytes, bounds: Offsets, name: int) -> bool:
     size = bounds[name + 1] - bounds[name]
     if i + size > end:
         return False

@@ -1,0 +1,206 @@
+"""Decontamination against a plain Python search, and on planted and innocent documents."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import tokenize
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from firnline.benchmarks.problems import load
+from firnline.curate.contamination import Evidence, Index
+from firnline.documents import buffers
+from firnline.errors import FirnlineError
+from firnline.kernels.passages import HASH, TRIPLE, blank_comments, same_passages
+
+SIGNATURE = "def moving_median(readings: list[float], width: int) -> list[float]:\n"
+DOCSTRING = (
+    '    """Return the median of every window of width consecutive readings, oldest first."""\n'
+)
+SOLUTION = """    medians = []
+    for start in range(len(readings) - width + 1):
+        window = sorted(readings[start : start + width])
+        middle = width // 2
+        medians.append(window[middle] if width % 2 else (window[middle - 1] + window[middle]) / 2)
+    return medians
+"""
+SHORT = "    return a + b\n"
+IMPORTS = "import numpy as np\nimport pandas as pd\nfrom matplotlib import pyplot as plt\n"
+
+
+def write_benchmark(path: Path, problems: list[tuple[str, str, str]]) -> str:
+    with path.open("w") as file:
+        for task, prompt, solution in problems:
+            row = {"task_id": task, "prompt": prompt, "canonical_solution": solution}
+            row |= {"entry_point": "f", "test": "def check(candidate):\n    assert True\n"}
+            file.write(json.dumps(row) + "\n")
+    return f"bench={path}"
+
+
+@pytest.fixture
+def index(tmp_path: Path) -> Index:
+    problems = [
+        ("B/0", SIGNATURE + DOCSTRING, SOLUTION),
+        ("B/1", "def add(a, b):\n", SHORT),
+        *((f"B/{n}", f"{IMPORTS}def task_{n}(x):\n", "    return x\n") for n in range(2, 6)),
+        ("B/6", "def zeros():\n", "    return [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2]\n"),
+    ]
+    return Index([write_benchmark(tmp_path / "bench.jsonl", problems)], 10)
+
+
+def find(index: Index, text: str, language: str = "Python") -> Evidence | None:
+    padding = "x = 1\n" * 3
+    column = pa.array(["", text, padding], pa.large_string())
+    found = index.find(column, ["Text", language, "Python"])
+    assert set(found) <= {1}
+    return found.get(1)
+
+
+def task(index: Index, evidence: Evidence | None) -> str | None:
+    return None if evidence is None else index.tasks[evidence.tasks[0]][1]
+
+
+def test_a_whole_problem_is_found_with_its_place(index: Index) -> None:
+    before = "# café\nimport os\n\n"
+    evidence = find(index, before + SIGNATURE + DOCSTRING + SOLUTION)
+    assert evidence is not None
+    assert task(index, evidence) == "B/0"
+    text = (before + SIGNATURE + DOCSTRING + SOLUTION).encode()
+    assert text[evidence.start :].startswith(evidence.excerpt.encode()[:10])
+    assert index.explain(evidence).startswith("bench/B/0: 10-gram at byte ")
+    assert len(index.explain(evidence)) < 250
+
+
+def test_a_docstring_alone_in_another_language_and_layout_is_found(index: Index) -> None:
+    comment = "// Return the median of every window\n// of width consecutive readings, oldest"
+    assert task(index, find(index, comment + "\nfunc f() {}\n", "Go")) == "B/0"
+
+
+def test_a_solution_cut_up_by_comments_and_white_space_is_found(index: Index) -> None:
+    lines = SOLUTION.splitlines()
+    cut = "\n\n".join(f"  {line}   # step {n} of many more steps" for n, line in enumerate(lines))
+    assert task(index, find(index, cut)) == "B/0"
+
+
+def test_only_whole_solutions_survive_comments_between_short_lines(tmp_path: Path) -> None:
+    lines = ["    total = zero(first, second)", "    count = scale(third)", "    return total"]
+    lines += ["    # unreachable", "    yield count, total, second"]
+    solution = "\n".join(lines) + "\n"
+    spec = write_benchmark(tmp_path / "b.jsonl", [("B/0", "def f(first):\n", solution)])
+    index = Index([spec], 10)
+    comment = "  # " + "words that are not the benchmark's own at all here"
+    cut = "\n".join(f"{line}{comment}" for line in lines if "#" not in line)
+    evidence = find(index, cut)
+    assert evidence is not None
+    assert evidence.kind == "solution"
+    assert index.explain(evidence).startswith("bench/B/0: whole solution at byte 4 ")
+    assert find(index, cut.replace("yield count, total", "yield count + total")) is None
+    assert find(index, cut.replace("scale", "scales")) is None
+    assert find(index, cut, "Text") is None  # no comment signs there
+
+
+def test_innocent_documents_stay(index: Index) -> None:
+    assert find(index, "def add(a, b):\n    return a + b\n") is None  # under ten words
+    assert find(index, IMPORTS) is None  # four tasks share it
+    assert find(index, "x = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]\n") is None  # no names
+    assert find(index, "for start in range(len(readings) - width + 1):\n") is None
+
+
+def test_a_task_is_not_found_in_part_of_a_word(index: Index) -> None:
+    words = DOCSTRING.replace("median", "premedian").replace("window", "windows")
+    words = words.replace("readings", "reading")
+    assert find(index, words) is None
+
+
+def test_no_benchmarks_and_no_documents(index: Index) -> None:
+    assert Index([], 10).find(pa.array(["a"], pa.large_string()), ["Python"]) == {}
+    assert index.find(pa.array([], pa.large_string()), []) == {}
+
+
+def test_two_benchmarks_of_one_name_are_refused(tmp_path: Path) -> None:
+    spec = write_benchmark(tmp_path / "b.jsonl", [("B/0", "def f():\n", SOLUTION)])
+    with pytest.raises(FirnlineError, match="two benchmarks are called bench"):
+        Index([spec, spec], 10)
+
+
+def test_every_task_of_the_packaged_suite_is_found_in_its_own_solution() -> None:
+    benchmark = load("basics")
+    index = Index(["basics"], 10)
+    programs = [problem.prompt + problem.solution for problem in benchmark.problems]
+    found = index.find(pa.array(programs, pa.large_string()), ["Python"] * len(programs))
+    missed = [n for n in range(len(programs)) if n not in found or n not in found[n].tasks]
+    assert [benchmark.problems[n].task_id for n in missed] == []
+
+
+# A plain Python search for what the index calls n-grams.
+def plain_search(programs: list[str], text: str, n: int) -> set[int]:
+    def windows(source: str) -> list[tuple[str, ...]]:
+        words = re.findall(r"[A-Za-z0-9_\x80-\U0010ffff]+", source)
+        return [tuple(words[i : i + n]) for i in range(len(words) - n + 1)]
+
+    owners: dict[tuple[str, ...], set[int]] = {}
+    for number, program in enumerate(programs):
+        for window in windows(program):
+            owners.setdefault(window, set()).add(number)
+    telling = {
+        window: tasks
+        for window, tasks in owners.items()
+        if len(tasks) <= 2
+        and len({w for w in window if len(w) >= 2 and not re.fullmatch(r"\d+", w)}) >= n // 2
+    }
+    return {number for window in windows(text) for number in telling.get(window, ())}
+
+
+words = st.sampled_from(["aa", "bb", "cc", "x", "1", "22", "é1", "+", "(", "\n", " ", "dd"])
+sources = st.lists(words, max_size=40).map(" ".join)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(sources, min_size=1, max_size=5), st.lists(sources, max_size=4))
+def test_n_grams_are_those_of_a_plain_search(
+    tmp_path_factory: pytest.TempPathFactory, programs: list[str], texts: list[str]
+) -> None:
+    folder = tmp_path_factory.mktemp("bench")
+    programs = [f"{program} aa" for program in programs]  # a solution is never empty
+    rows = [(f"B/{number}", program[:-2], "aa") for number, program in enumerate(programs)]
+    index = Index([write_benchmark(folder / "b.jsonl", rows)], 6)
+    texts = [*texts, *programs[:1], " ".join(programs)]
+    found = index.find(pa.array(texts, pa.large_string()), ["Python"] * len(texts))
+    for number, text in enumerate(texts):
+        tasks = set(found[number].tasks) if number in found else set()
+        assert tasks == plain_search(programs, text, 6)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text("ab1 +\n", max_size=12), st.text("ab1 +\n", max_size=12))
+def test_passages_are_the_same_where_their_tokens_are(left: str, right: str) -> None:
+    def tokens(text: str) -> list[str]:
+        return re.findall(r"\w+|[^\w\s]", text)
+
+    data, known = (np.frombuffer(text.encode(), dtype=np.uint8) for text in (left, right))
+    zero, stop, known_stop = (np.array([n], dtype=np.int64) for n in (0, len(left), len(right)))
+    end = same_passages(data, zero, stop, known, zero, known_stop, 0)[0]
+    assert (end >= 0) == (tokens(left)[: len(tokens(right))] == tokens(right))
+
+
+def test_python_comments_are_those_that_tokenize_sees() -> None:
+    samples = [Path(json.__file__), Path(json.__file__).with_name("decoder.py"), Path(re.__file__)]
+    samples += [Path(tokenize.__file__), Path(io.__file__), Path(__file__)]
+    for path in samples:
+        text = path.read_text()
+        characters = [list(line) for line in text.splitlines(keepends=True)]
+        for token in tokenize.generate_tokens(io.StringIO(text).readline):
+            if token.type == tokenize.COMMENT:
+                row, column = token.start
+                characters[row - 1][column : token.end[1]] = " " * len(token.string)
+        expected = "".join("".join(line) for line in characters)
+        data, offsets = buffers(pa.array([text], pa.large_string()))
+        blanked = blank_comments(data, offsets, np.array([HASH | TRIPLE], dtype=np.uint8))
+        assert re.sub(r" +", " ", bytes(blanked).decode()) == re.sub(r" +", " ", expected)
