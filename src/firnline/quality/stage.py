@@ -5,8 +5,10 @@ Arctic-SnowCoder, section 2.3 (the annotator) and section 3.4 (alignment with be
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,27 +21,17 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from firnline.benchmarks.problems import Benchmark
 from firnline.benchmarks.problems import load as load_benchmark
-from firnline.documents import LEDGER_SCHEMA, TableWriter, document_shards, read_batches
+from firnline.documents import document_shards
 from firnline.errors import FirnlineError
-from firnline.quality.alignment import alignment
-from firnline.quality.annotator import WINDOWS, Annotator, file_scores, load
+from firnline.quality.annotator import Annotator, load
 from firnline.quality.leaks import shares_solution
 from firnline.quality.sampling import Drawn, draw, read_drawn
-from firnline.quality.training import FOLDS, pair_languages, train
+from firnline.quality.scoring import EDGES, score_shard
 from firnline.stage import StageResult, Stats, Workspace, run_stage
 
-ANNOTATE_LEDGER = pa.schema(
-    [
-        *LEDGER_SCHEMA,
-        ("score", pa.float32()),
-        *((f"score_{place}", pa.float32()) for place in WINDOWS),
-    ]
-)
-EDGES = np.linspace(0, 1, 21)
 # Random files of the lower half of shares may be trained on; alignment draws from the upper half.
 TRAINED, UNSEEN = (0.0, 0.5), (0.5, 1.0)
-FEWEST_POSITIVES = 2 * FOLDS
-_ROWS = 256
+FEWEST_POSITIVES = 10
 
 
 class AnnotateConfig(BaseModel):
@@ -124,11 +116,15 @@ def run(
 
     def body(workspace: Workspace) -> Stats:
         good, refused = _positives(workspace, config, good_shards, benchmarks)
-        training, seen = _train(workspace, config, shards, good)
-        training["positives_with_a_benchmark_solution"] = refused
+        random = _random_files(workspace, config, shards, benchmarks, good)
+        training = _train(workspace, config, good, random.trained)
         scored = _score(workspace, shards)
-        annotator = load(workspace.folder)
-        aligned = _align(workspace, config, annotator, shards, benchmarks, seen)
+        aligned = _align(config, load(workspace.folder), benchmarks, random)
+        shutil.rmtree(workspace.folder / "samples")
+        training["positives_with_a_benchmark_solution"] = refused
+        training["languages_without_positives"] = sorted(
+            set(scored["languages"]) - set(training["languages"])
+        )
         return {**scored, "training": training, "alignment": aligned}
 
     return run_stage("annotate", config, inputs, out, body, room="quality", workers=workers)
@@ -147,17 +143,61 @@ def _positives(
     return table.filter(pa.array(~shared)), int(shared.sum())
 
 
-def _train(
-    workspace: Workspace, config: AnnotateConfig, shards: Sequence[Path], good: pa.Table
-) -> tuple[dict[str, Any], pa.Array]:
-    """Trains and saves the head; returns its report and the content hashes it has seen."""
+def _most(config: AnnotateConfig, good: pa.Table) -> int:
+    """How often one file may be paired."""
+    return max(1, min(config.negatives_per_positive, config.max_pairs // max(len(good), 1)))
+
+
+@dataclass(frozen=True)
+class _RandomFiles:
+    trained: pa.Table
+    """Negatives of the training."""
+    unseen: pa.Table
+    """Files that alignment compares with, and which of them for which question."""
+    of_all_languages: list[Drawn]
+    of_own_language: dict[str, list[Drawn]]
+    """By benchmark."""
+
+
+def _random_files(
+    workspace: Workspace,
+    config: AnnotateConfig,
+    shards: Sequence[Path],
+    benchmarks: Sequence[Benchmark],
+    good: pa.Table,
+) -> _RandomFiles:
+    """Random files to train on, and others, which are no copies of them, to compare with."""
+    salt, most = f"{config.seed}:random", _most(config, good)
     languages = Counter(good["language"].to_pylist())
-    most = max(1, min(config.negatives_per_positive, config.max_pairs // max(len(good), 1)))
-    salt = f"{config.seed}:random"
-    drawn = draw(shards, salt, lambda name: most * languages[name], between=TRAINED)
-    random = read_drawn(workspace, "negatives", shards, drawn)
-    random = random.filter(pc.invert(pc.is_in(random["content_hash"], good["content_hash"])))
-    pairs = pair_languages(good["language"].to_pylist(), random["language"].to_pylist(), most)
+    trained = draw(shards, salt, lambda name: most * languages[name], between=TRAINED)
+    size = config.alignment_files if benchmarks else 0
+    unseen = draw(shards, salt, lambda _: size, between=UNSEEN)
+    of_all = unseen[:size]
+    own = {}
+    for item in benchmarks:
+        spoken = {problem.language for problem in item.problems}
+        own[item.name] = [row for row in unseen if row.language in spoken][:size]
+    unseen = sorted({*of_all, *(row for rows in own.values() for row in rows)})
+    table = read_drawn(workspace, "random", shards, [*trained, *unseen])
+    copies = pc.is_in(table["content_hash"], good["content_hash"])
+    first, second = (table.slice(0, len(trained)), table.slice(len(trained)))
+    first = first.filter(pc.invert(copies.slice(0, len(trained))))
+    copies = pc.or_(
+        copies.slice(len(trained)), pc.is_in(second["content_hash"], first["content_hash"])
+    )
+    return _RandomFiles(first, second.filter(pc.invert(copies)), of_all, own)
+
+
+def _train(
+    workspace: Workspace, config: AnnotateConfig, good: pa.Table, random: pa.Table
+) -> dict[str, Any]:
+    """Trains and saves the head; returns its report."""
+    from firnline.quality.training import pair_languages, train  # scikit-learn is slow to import
+
+    languages = Counter(good["language"].to_pylist())
+    pairs = pair_languages(
+        good["language"].to_pylist(), random["language"].to_pylist(), _most(config, good)
+    )
     used = sum(languages[name] for name in pairs)
     if used < FEWEST_POSITIVES:
         raise FirnlineError(
@@ -175,7 +215,7 @@ def _train(
         inverse_regularization=config.inverse_regularization,
     )
     head.annotator.save(workspace.folder, config.model_dump(mode="json"))
-    report = head.report | {
+    return head.report | {
         "languages": {
             name: {
                 "positives": languages[name],
@@ -188,13 +228,11 @@ def _train(
             name: count for name, count in sorted(languages.items()) if name not in pairs
         },
     }
-    seen = pa.concat_arrays([_column(table, "content_hash") for table in (good, random)])
-    return report, seen
 
 
 def _score(workspace: Workspace, shards: Sequence[Path]) -> Stats:
     """Scores every shard; returns counts by language and the histogram of scores."""
-    work = partial(_score_shard, workspace.folder)
+    work = partial(score_shard, workspace.folder)
     items = {path.stem: path for path in shards}
     sizes = {path.stem: max(path.stat().st_size, 1) / 1e6 for path in shards}
     parts = workspace.map("score", work, items, weights=sizes, unit="MB").values()
@@ -216,65 +254,21 @@ def _score(workspace: Workspace, shards: Sequence[Path]) -> Stats:
     }
 
 
-def _score_shard(folder: Path, path: Path) -> Stats:
-    annotator = load(folder)
-    histogram: dict[str, NDArray[np.int64]] = {}
-    with TableWriter(folder / "ledger" / path.name, ANNOTATE_LEDGER) as ledger:
-        for batch in read_batches(path, ["id", "language", "content"], rows=_ROWS):
-            windows = annotator.score_windows(batch.column("content"))
-            scores = file_scores(windows)
-            ledger.write(_ledger_rows(batch.column("id"), scores, windows))
-            languages = batch.column("language").to_numpy(zero_copy_only=False)
-            for language in sorted(set(languages)):
-                bins, _ = np.histogram(scores[languages == language], EDGES)
-                histogram[language] = histogram.get(language, 0) + bins
-    return {"histogram": {name: row.tolist() for name, row in histogram.items()}}
-
-
-def _ledger_rows(
-    ids: pa.Array, scores: NDArray[np.float32], windows: NDArray[np.float32]
-) -> pa.RecordBatch:
-    rows = len(scores)
-    places = windows.copy()
-    places[np.isnan(windows[:, 2]), 0] = np.nan  # one window: it would repeat the file's score
-    columns = [
-        ids,
-        pa.repeat(True, rows),
-        pa.nulls(rows, pa.string()),
-        pa.nulls(rows, pa.string()),
-        pa.array(scores),
-        *(pa.array(places[:, n], from_pandas=True) for n in range(len(WINDOWS))),
-    ]
-    return pa.RecordBatch.from_arrays(columns, schema=ANNOTATE_LEDGER)
-
-
 def _align(
-    workspace: Workspace,
     config: AnnotateConfig,
     annotator: Annotator,
-    shards: Sequence[Path],
     benchmarks: Sequence[Benchmark],
-    seen: pa.Array,
+    random: _RandomFiles,
 ) -> dict[str, Any]:
-    """ROC-AUC of each benchmark's whole programs against random files of the upper half.
+    """ROC-AUC of each benchmark's whole programs against random files unseen in training.
 
     Against files of every language, as in the paper, and against files of the benchmark's own
     language, which is the harder question: the first can be answered by telling languages apart.
     """
-    if not benchmarks:
-        return {}
-    spoken = {item.name: {p.language for p in item.problems} for item in benchmarks}
-    salt = f"{config.seed}:random"
-    drawn = draw(shards, salt, lambda _: config.alignment_files, between=UNSEEN)
-    everything = drawn[: config.alignment_files]
-    own = {
-        name: [row for row in drawn if row.language in languages][: config.alignment_files]
-        for name, languages in spoken.items()
-    }
-    needed = sorted({*everything, *(row for rows in own.values() for row in rows)})
-    table = read_drawn(workspace, "unseen", shards, needed)
-    table = table.filter(pc.invert(pc.is_in(table["content_hash"], seen)))
-    scores = dict(zip(table["id"].to_pylist(), annotator.score(_text(table)), strict=True))
+    from firnline.quality.alignment import alignment  # scikit-learn is slow to import
+
+    ids = random.unseen["id"].to_pylist()
+    scores = dict(zip(ids, annotator.score(_text(random.unseen)).tolist(), strict=True))
 
     def compare(solutions: NDArray[np.float32], rows: list[Drawn]) -> dict[str, Any] | None:
         found = np.array([scores[row.id] for row in rows if row.id in scores], dtype=np.float32)
@@ -287,16 +281,11 @@ def _align(
         programs = [p.prompt + p.solution + p.suffix for p in item.problems]
         solutions = annotator.score(pa.array(programs, pa.large_string()))
         result[item.name] = {
-            "all_languages": compare(solutions, everything),
-            "same_language": compare(solutions, own[item.name]),
+            "all_languages": compare(solutions, random.of_all_languages),
+            "same_language": compare(solutions, random.of_own_language[item.name]),
         }
     return result
 
 
 def _text(table: pa.Table) -> pa.Array:
-    return _column(table, "content")
-
-
-def _column(table: pa.Table, name: str) -> pa.Array:
-    column = table[name].combine_chunks()
-    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    return pa.concat_arrays([*table["content"].chunks, pa.array([], pa.large_string())])
