@@ -53,7 +53,7 @@ class AnnotateConfig(BaseModel):
     """Random files for each positive of a language, where the corpus has them."""
     max_pairs: int = Field(default=8000, ge=FEWEST_POSITIVES)
     """Pairs of a positive and a random file to train on; bounds memory at about 50 KiB each."""
-    inverse_regularization: tuple[float, ...] = Field(default=(0.1, 1.0, 10.0, 100.0), min_length=1)
+    inverse_regularization: tuple[float, ...] = Field(default=(0.1, 1.0, 10.0), min_length=1)
     """What to try (scikit-learn's C): the least is taken whose validation ROC-AUC is within 0.001
     of the best."""
     alignment_files: int = Field(default=2000, ge=1)

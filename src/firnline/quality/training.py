@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import log_loss, roc_auc_score
+from threadpoolctl import threadpool_limits  # a dependency of scikit-learn
 
 from firnline.documents import buffers
 from firnline.kernels.features import file_windows
@@ -89,6 +90,8 @@ def train(
     begins = starts[files, np.concatenate([place, place])]
     ends = begins + np.tile(common[pair, place], 2)
     matrix = feature_matrix(hashes, begins, ends, ngrams, buckets)
+    present = np.unique(matrix.indices)  # a bucket that no window has keeps a weight of 0
+    matrix = matrix[:, present]
     is_good = np.repeat([1, 0], len(pair))
     folds = np.concatenate([good[pair], random[pair]]) % FOLDS
     tried = [_validate(matrix, is_good, folds, strength) for strength in inverse_regularization]
@@ -98,9 +101,9 @@ def train(
         key=lambda row: row["inverse_regularization"],
     )
     model = _fit(matrix, is_good, best["inverse_regularization"])
-    annotator = Annotator(
-        model.coef_[0].astype(np.float32), float(model.intercept_[0]), window_tokens, ngrams
-    )
+    weights = np.zeros(buckets, dtype=np.float32)
+    weights[present] = model.coef_[0]
+    annotator = Annotator(weights, float(model.intercept_[0]), window_tokens, ngrams)
     report = {
         "windows": len(files),
         "training_roc_auc": float(roc_auc_score(is_good, model.decision_function(matrix))),
@@ -131,8 +134,8 @@ def _validate(
 
 
 def _fit(matrix: Any, is_good: NDArray[np.int64], strength: float) -> LogisticRegression:
-    # liblinear runs in one thread, so its sums have one order on any machine.
     model = LogisticRegression(C=strength, solver="liblinear", max_iter=200, random_state=0)
-    with warnings.catch_warnings():
+    # In one thread sums have one order on any machine, and threads do not pay at this size.
+    with threadpool_limits(1), warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # the grid holds hopeless values too
         return model.fit(matrix, is_good)
