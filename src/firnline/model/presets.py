@@ -5,6 +5,16 @@ from __future__ import annotations
 from firnline.model.config import ModelConfig
 
 PRESETS: dict[str, ModelConfig] = {
+    # The quickstart's: learns from a few hundred thousand tokens on two cores.
+    "tiny": ModelConfig(
+        vocabulary_size=4096,
+        hidden=128,
+        ffn_hidden=352,
+        layers=4,
+        heads=2,
+        kv_heads=2,
+        context=256,
+    ),
     # Arctic-SnowCoder, Table 1.
     "arctic-snowcoder-1.3b": ModelConfig(
         vocabulary_size=64_000,
@@ -14,6 +24,5 @@ PRESETS: dict[str, ModelConfig] = {
         heads=16,
         kv_heads=16,
         context=8192,
-        tied=True,
     ),
 }
