@@ -41,19 +41,12 @@ def budgets(
             f"a budget of {tokens:,} tokens is above the supply of {total:,}",
             mend="lower the budget, or repeat the selection, or add documents",
         )
-    shares = _shares(supply, language_share)
-    divided = _divide(tokens, shares)
-    largest = max(sorted(divided), key=lambda name: divided[name])
-    shares = {
-        name: share
-        for name, share in shares.items()
-        if name == largest or 2 * divided[name] >= (supply[name].first if name in supply else 0)
-    }
+    shares = _without_tiny(tokens, supply, _shares(supply, language_share))
     divided = _divide(tokens, shares)
     short = [
         f"{name}: a budget of {budget:,} tokens is above its supply of {have:,}"
         for name, budget in sorted(divided.items())
-        if budget > (have := supply[name].tokens if name in supply else 0)
+        if budget > (have := _have(supply, name))
     ]
     if short:
         mend = "lower the budget or the language's share, or add documents"
@@ -63,6 +56,31 @@ def budgets(
             f"{len(short)} languages are short of tokens", mend=mend, details=tuple(short)
         )
     return {name: divided.get(name, 0) for name in supply}
+
+
+def _without_tiny(
+    tokens: int, supply: Mapping[str, Supply], shares: Mapping[str, Fraction]
+) -> dict[str, Fraction]:
+    """Leaves out one language after another, the smallest budget first, and divides again."""
+    shares = dict(shares)
+    while True:
+        divided = _divide(tokens, shares)
+        for name in sorted(shares, key=lambda name: (divided[name], name)):
+            rest = {other: share for other, share in shares.items() if other != name}
+            tiny = name in supply and 2 * divided[name] < supply[name].first
+            if tiny and any(rest.values()) and _fits(_divide(tokens, rest), supply):
+                shares = rest
+                break
+        else:
+            return shares
+
+
+def _fits(divided: Mapping[str, int], supply: Mapping[str, Supply]) -> bool:
+    return all(budget <= _have(supply, name) for name, budget in divided.items())
+
+
+def _have(supply: Mapping[str, Supply], name: str) -> int:
+    return supply[name].tokens if name in supply else 0
 
 
 def _shares(
