@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 from firnline.model.config import ModelConfig
@@ -24,6 +25,16 @@ class ByteTokenizer:
 
     def decode(self, ids: Sequence[int] | NDArray[Any]) -> str:
         return bytes(int(i) - 1 for i in ids).decode("utf-8", "replace")
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Brute force is many small operations: threads would only wait for one another."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    assert torch.get_num_threads() == 1  # the code under test leaves it as it was
+    torch.set_num_threads(before)
 
 
 @pytest.fixture

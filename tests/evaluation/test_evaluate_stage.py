@@ -89,6 +89,7 @@ def given(tmp_path: Path, model: Llama, tokenizer: Tokenizer) -> dict[str, Any]:
         "tokenizer": tokenizer,
         "out": tmp_path / "out",
         "tokenizer_folder": tokenizer_folder,
+        "workers": 1,
     }
 
 
@@ -130,9 +131,14 @@ def test_results_and_samples(given: dict[str, Any], model: Llama) -> None:
         (name, row["task_id"]) for name in ("alpha", "beta") for row in ROWS
     ]
     assert run(**given).skipped
-    again = run(**{**given, "out": given["out"].with_name("again"), "workers": 1})
+
+
+@needs_sandbox
+def test_any_number_of_workers_gives_the_same_bytes(given: dict[str, Any]) -> None:
+    one = run(**given).folder
+    two = run(**{**given, "out": given["out"].with_name("again"), "workers": 3}).folder
     for name in ("results.json", "samples.jsonl"):
-        assert (again.folder / name).read_bytes() == (result.folder / name).read_bytes()
+        assert (one / name).read_bytes() == (two / name).read_bytes()
 
 
 @needs_sandbox

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from firnline.benchmarks.problem import Problem
+from firnline.evaluation.parallel import in_threads
 from firnline.evaluation.tokenizer import Tokenizer
 from firnline.model.llama import KVCache, Llama
 
@@ -30,7 +31,7 @@ BODY_STOPS = (
 )
 # Where the prompt does not begin the function, only what cannot be part of an answer.
 PROGRAM_STOPS = ("\nif __name__", "\nprint(", "\nassert ", '\n"""', "\n'''", "\n# Test")
-_ROWS = 64
+_ROWS = 32
 _CACHE_TOKENS = 1 << 15
 _CHECK_EVERY = 8
 
@@ -48,6 +49,7 @@ def generate(
     *,
     max_new_tokens: int,
     stop: Sequence[str],
+    workers: int | None = None,
 ) -> list[str]:
     """The greedy completion of each prompt: up to the first stop string or end of text.
 
@@ -62,12 +64,19 @@ def generate(
         for ids in map(tokenizer.encode, prompts)
     ]
     order = sorted(range(len(prompts)), key=lambda number: (len(encoded[number]), number))
-    completions = [""] * len(prompts)
-    while order:
+    batches = []
+    while order:  # the longest first, so that no thread is left with them in the end
         rows = max(1, min(_ROWS, _CACHE_TOKENS // (len(encoded[order[-1]]) + room)))
-        batch, order = order[-rows:], order[:-rows]
-        texts = _decode(model, tokenizer, [encoded[number] for number in batch], room, stop)
-        for number, text in zip(batch, texts, strict=True):
+        batches.append(order[-rows:])
+        order = order[:-rows]
+
+    def decode(batch: list[int]) -> list[str]:
+        return _decode(model, tokenizer, [encoded[number] for number in batch], room, stop)
+
+    texts = in_threads(decode, batches, workers)
+    completions = [""] * len(prompts)
+    for batch, found in zip(batches, texts, strict=True):
+        for number, text in zip(batch, found, strict=True):
             completions[number] = text
     return completions
 

@@ -9,18 +9,20 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from firnline.benchmarks.problem import Problem
+from firnline.evaluation.parallel import in_threads
 from firnline.evaluation.tokenizer import Tokenizer
 from firnline.model.llama import Llama
 
 Ids = NDArray[np.int64]
-_BATCH_TOKENS = 8192
+Window = tuple[int, Ids, int]  # number of the sequence, ids, targets
+_BATCH_TOKENS = 4096
 _NO_TARGET = -100
 
 
@@ -37,7 +39,9 @@ class Loss:
         return self.nats / math.log(2) / self.bytes
 
 
-def solution_losses(model: Llama, tokenizer: Tokenizer, problems: Sequence[Problem]) -> list[Loss]:
+def solution_losses(
+    model: Llama, tokenizer: Tokenizer, problems: Sequence[Problem], workers: int | None = None
+) -> list[Loss]:
     """The loss of each problem's reference solution, given its prompt.
 
     The sequence is end of text, the prompt, the solution, the last two encoded apart, as when a
@@ -51,19 +55,21 @@ def solution_losses(model: Llama, tokenizer: Tokenizer, problems: Sequence[Probl
         (np.concatenate((start, prompt, solution)), len(solution))
         for prompt, solution in zip(prompts, solutions, strict=True)
     ]
-    nats = _sequence_losses(model, sequences)
+    nats = _sequence_losses(model, sequences, workers)
     return [
         Loss(loss, len(solution), len(problem.solution.encode()))
         for loss, solution, problem in zip(nats, solutions, problems, strict=True)
     ]
 
 
-def text_losses(model: Llama, tokenizer: Tokenizer, texts: Sequence[str]) -> list[Loss]:
+def text_losses(
+    model: Llama, tokenizer: Tokenizer, texts: Sequence[str], workers: int | None = None
+) -> list[Loss]:
     """The loss of each text from its first token on, after an end of text."""
     encoded = _encode(tokenizer, texts)
     start = np.array([tokenizer.end_of_text])
     sequences = [(np.concatenate((start, ids)), len(ids)) for ids in encoded]
-    nats = _sequence_losses(model, sequences)
+    nats = _sequence_losses(model, sequences, workers)
     return [
         Loss(loss, len(ids), len(text.encode()))
         for loss, ids, text in zip(nats, encoded, texts, strict=True)
@@ -74,7 +80,9 @@ def _encode(tokenizer: Tokenizer, texts: Sequence[str]) -> list[Ids]:
     return [np.asarray(ids, dtype=np.int64) for ids in map(tokenizer.encode, texts)]
 
 
-def _sequence_losses(model: Llama, sequences: Sequence[tuple[Ids, int]]) -> list[float]:
+def _sequence_losses(
+    model: Llama, sequences: Sequence[tuple[Ids, int]], workers: int | None
+) -> list[float]:
     """Nats of the last `targets` tokens of each (ids, targets), in float64."""
     windows = [
         (number, ids, targets)
@@ -83,18 +91,26 @@ def _sequence_losses(model: Llama, sequences: Sequence[tuple[Ids, int]]) -> list
     ]
     windows.sort(key=lambda window: (len(window[1]), window[0]))  # little padding
     totals = [0.0] * len(sequences)
-    for batch in _batches(windows):
-        longest = max(len(ids) for _, ids, _ in batch) - 1
-        inputs = torch.zeros((len(batch), longest), dtype=torch.int64)
-        wanted = torch.full((len(batch), longest), _NO_TARGET)
-        for row, (_, ids, targets) in enumerate(batch):
-            tokens = torch.from_numpy(ids)
-            inputs[row, : len(ids) - 1] = tokens[:-1]
-            wanted[row, len(ids) - 1 - targets : len(ids) - 1] = tokens[len(ids) - targets :]
-        losses = model.token_losses(inputs, wanted).double().sum(dim=1).tolist()
+    batches = _batches(windows)
+    for batch, losses in zip(
+        batches, in_threads(partial(_batch_losses, model), batches, workers), strict=True
+    ):
         for (number, _, _), loss in zip(batch, losses, strict=True):
             totals[number] += loss
     return totals
+
+
+def _batch_losses(model: Llama, batch: Sequence[Window]) -> list[float]:
+    longest = max(len(ids) for _, ids, _ in batch) - 1
+    inputs = torch.zeros((len(batch), longest), dtype=torch.int64)
+    wanted = torch.full((len(batch), longest), _NO_TARGET)
+    for row, (_, ids, targets) in enumerate(batch):
+        tokens = torch.from_numpy(ids)
+        inputs[row, : len(ids) - 1] = tokens[:-1]
+        wanted[row, len(ids) - 1 - targets : len(ids) - 1] = tokens[len(ids) - targets :]
+    with torch.inference_mode():
+        losses: list[float] = model.token_losses(inputs, wanted).double().sum(dim=1).tolist()
+    return losses
 
 
 def _windows(ids: Ids, targets: int, context: int) -> list[tuple[Ids, int]]:
@@ -121,9 +137,9 @@ def _windows(ids: Ids, targets: int, context: int) -> list[tuple[Ids, int]]:
     return pieces
 
 
-def _batches(windows: list[tuple[int, Ids, int]]) -> list[list[tuple[int, Ids, int]]]:
+def _batches(windows: list[Window]) -> list[list[Window]]:
     """Consecutive runs of windows, ascending in length, of at most _BATCH_TOKENS with padding."""
-    batches: list[list[tuple[int, Any, int]]] = []
+    batches: list[list[Window]] = []
     for window in windows:
         if not batches or len(window[1]) * (len(batches[-1]) + 1) > _BATCH_TOKENS:
             batches.append([])

@@ -43,7 +43,7 @@ class EvaluateConfig(BaseModel):
     """Benchmarks: `basics`, `NAME=PATH`, or a path to a file of any known format."""
     heldout_tokens_per_language: int = Field(default=10_000, ge=0)
     """Held-out tokens evaluated of each language, rounded up to a whole document; 0: none."""
-    heldout_document_bytes: int = Field(default=8192, ge=64)
+    heldout_document_bytes: int = Field(default=4096, ge=64)
     """Bytes evaluated of a held-out document, from its beginning."""
     pass_at_1: bool = True
     """Whether to generate solutions and to run them in the sandbox."""
@@ -84,9 +84,9 @@ def run(
     """Evaluates checkpoints, each by its name, and writes `results.json` and `samples.jsonl`.
 
     `documents` are curated Documents with a `split`. `tokenizer_folder` is what `tokenizer` was
-    read from. `workers` programs run at a time (default: cores). A model that is finished is not
-    evaluated again after a kill. Where programs cannot be run, says how to mend that and goes on
-    without pass@1. Raises FirnlineError for a mistake in the config or in an input.
+    read from. `workers` batches or programs run at a time (default: cores). A model that is
+    finished is not evaluated again after a kill. Where programs cannot be run, says how to mend
+    that and goes on without pass@1. Raises FirnlineError for a mistake in the config or an input.
     """
     benchmarks = [load_benchmark(spec) for spec in config.benchmarks]
     _check(config, models, benchmarks)
@@ -128,7 +128,7 @@ def run(
             temporary.write_bytes(b"".join(parts))
         return _stats(benchmarks, scores)
 
-    # One model at a time: the matrix products of each use all cores.
+    # One model after the other; the batches of each share the cores.
     return run_stage("evaluate", config, inputs, out, body, room="evaluation", workers=1)
 
 
@@ -172,17 +172,22 @@ def _evaluate(item: tuple[_Inputs, str, Path]) -> Scores:
     scores: Scores = {"benchmarks": {}, "heldout": {}, "passed": {}}
     lines: list[str] = []
     for benchmark in given.benchmarks:
-        losses = solution_losses(model, given.tokenizer, benchmark.problems)
+        losses = solution_losses(model, given.tokenizer, benchmark.problems, given.workers)
         scores["benchmarks"][benchmark.name] = [loss.bits_per_byte for loss in losses]
         if given.execute and not _not_executed(benchmark):
             rows = _sample(given, model, benchmark)
             scores["passed"][benchmark.name] = [row["passed"] for row in rows]
             lines += [json.dumps({"model": name, **row}) + "\n" for row in rows]
-    for language, texts in given.documents.items():
-        limit = given.config.heldout_tokens_per_language
-        kept = _up_to(given.tokenizer, texts, limit)
-        losses = text_losses(model, given.tokenizer, kept)
-        scores["heldout"][language] = [[loss.nats, loss.tokens, loss.bytes] for loss in losses]
+    limit = given.config.heldout_tokens_per_language
+    kept = [
+        (language, text)
+        for language, texts in given.documents.items()
+        for text in _up_to(given.tokenizer, texts, limit)
+    ]
+    losses = text_losses(model, given.tokenizer, [text for _, text in kept], given.workers)
+    for (language, _), loss in zip(kept, losses, strict=True):
+        row = [loss.nats, loss.tokens, loss.bytes]
+        scores["heldout"].setdefault(language, []).append(row)
     with atomic_path(given.samples / f"{name}.jsonl") as temporary:
         temporary.write_text("".join(lines))
     return scores
@@ -207,7 +212,12 @@ def _sample(given: _Inputs, model: Llama, benchmark: Benchmark) -> list[dict[str
     for stop, problems in groups.items():
         prompts = [problem.prompt for problem in problems]
         texts = generate(
-            model, given.tokenizer, prompts, max_new_tokens=config.max_new_tokens, stop=stop
+            model,
+            given.tokenizer,
+            prompts,
+            max_new_tokens=config.max_new_tokens,
+            stop=stop,
+            workers=given.workers,
         )
         completions |= zip((problem.task_id for problem in problems), texts, strict=True)
     limits = programs.Limits(
