@@ -31,7 +31,7 @@ ROWS = [
         "test": f"def check(candidate):\n    assert candidate() == {number}",
         "entry_point": f"f{number}",
     }
-    for number in range(5)
+    for number in range(6)
 ]
 CONFIG: dict[str, Any] = {"heldout_tokens_per_language": 60, "max_new_tokens": 4}
 
@@ -111,7 +111,7 @@ def test_results_and_samples(given: dict[str, Any], model: Llama) -> None:
     alpha, beta = results["models"]["alpha"], results["models"]["beta"]
     assert set(alpha) == {"bits_per_byte", "heldout_loss", "heldout_bits_per_byte", "pass_at_1"}
     assert alpha["pass_at_1"]["tiny"]["value"] == 0.0
-    assert alpha["pass_at_1"]["tiny"]["n"] == 5
+    assert alpha["pass_at_1"]["tiny"]["n"] == 6
     assert set(alpha["heldout_loss"]) == {"C", "Python"}
     (c,) = text_losses(model, given["tokenizer"], ["int x;\n"])
     assert alpha["heldout_loss"]["C"]["value"] == pytest.approx(c.nats / c.tokens)
@@ -149,9 +149,9 @@ def test_right_programs_pass(given: dict[str, Any], monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(stage, "generate", recite)
     results = read(run(**given).folder)
-    assert results["models"]["beta"]["pass_at_1"]["tiny"]["value"] == pytest.approx(0.8)
+    assert results["models"]["beta"]["pass_at_1"]["tiny"]["value"] == pytest.approx(5 / 6)
     samples = [json.loads(line) for line in (given["out"] / "samples.jsonl").open()]
-    assert [row["verdict"] for row in samples[:5]] == ["passed"] * 4 + ["failed"]
+    assert [row["verdict"] for row in samples[:6]] == ["passed"] * 4 + ["failed", "passed"]
     assert "AssertionError" in samples[4]["output"]
 
 
@@ -162,7 +162,7 @@ def test_without_a_sandbox_it_says_so_and_goes_on(
     results = read(run(**given).folder)
     assert results["pass_at_1_skipped"] == "bubblewrap is not installed: get it"
     assert "pass_at_1" not in results["models"]["alpha"]
-    assert results["models"]["alpha"]["bits_per_byte"]["tiny"]["n"] == 5
+    assert results["models"]["alpha"]["bits_per_byte"]["tiny"]["n"] == 6
     assert capsys.readouterr().err.count("bubblewrap is not installed: get it") == 1
     assert (given["out"] / "samples.jsonl").read_text() == ""
 

@@ -88,5 +88,7 @@ def test_a_paired_difference_is_told_where_the_means_alone_could_not() -> None:
     assert noise["verdict"] == "cannot tell apart"
     assert noise["low"] <= 0 <= noise["high"]
     assert mean_difference(first, first, seed=0)["verdict"] == "cannot tell apart"
+    assert mean_difference([3.0] * 5, [1.0] * 5, seed=0)["verdict"] == "cannot tell apart"
+    assert mean_difference([3.0] * 6, [1.0] * 6, seed=0)["verdict"] == "higher"
     weighted = ratio_difference([2.0, 9.0], [1.0, 5.0], [1.0, 4.0], seed=0)
     assert weighted["value"] == 1.0

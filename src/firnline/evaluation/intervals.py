@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 Estimate = dict[str, Any]
 RESAMPLES = 2000
+FEWEST_UNITS = 6  # six signs that agree have a probability of 2 / 2**6 = 0.03 by chance
 _QUANTILES = (0.025, 0.975)
 _Z = 1.959963984540054  # the normal distribution's 0.975 quantile
 _CHUNK = 1 << 22  # resampled values held at a time
@@ -39,14 +40,15 @@ def ratio_difference(
     """Difference of two ratios measured on the same units: a paired bootstrap.
 
     Adds `verdict`: `higher` or `lower` (the first, against the second), or `cannot tell apart`
-    where the interval holds 0.
+    where the interval holds 0, or where there are fewer than FEWEST_UNITS: there the bootstrap is
+    too narrow (at one unit it has no width), and no sign test could reach 5% either.
     """
     difference = np.asarray(first, float) - np.asarray(second, float)
     estimate = ratio(difference, denominators, seed)
     verdict = "cannot tell apart"
-    if estimate["low"] > 0:
+    if estimate["n"] >= FEWEST_UNITS and estimate["low"] > 0:
         verdict = "higher"
-    elif estimate["high"] < 0:
+    elif estimate["n"] >= FEWEST_UNITS and estimate["high"] < 0:
         verdict = "lower"
     return {**estimate, "verdict": verdict}
 
