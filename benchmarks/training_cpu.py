@@ -32,7 +32,7 @@ from firnline.model.llama import Llama
 from firnline.model.presets import PRESETS
 
 Step = Callable[[Tensor], float]
-RATE = 1e-3
+RATE = 3e-4
 LOSS_TOLERANCE = 1e-3
 
 

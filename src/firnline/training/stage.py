@@ -129,8 +129,10 @@ def _check(
         )
     try:
         entries = json.loads(tokenizer_file.read_text())
-        count = len(entries["model"]["vocab"])
-    except (OSError, ValueError, KeyError, TypeError):
+        ids = [*entries["model"]["vocab"].values()]
+        ids += [token["id"] for token in entries.get("added_tokens", [])]
+        count = max(ids) + 1
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         problems.append(f"{tokenizer_file} is not a tokenizer.json")
     else:
         if count > model.vocabulary_size:
