@@ -38,7 +38,7 @@ def figures() -> RunFigures:
     packed = {"documents": 10, "bytes": 1000, "tokens": 350, "languages": languages}
     area = {"value": 0.9, "low": 0.8, "high": 0.95}
     curve = [[0.0, 0.0], [0.1, 0.8], [1.0, 1.0]]
-    aligned = {"roc_auc": area, "curve": curve, "positives": 72, "negatives": 500}
+    aligned = {"roc_auc": area, "roc_curve": curve, "solutions": 72, "random_files": 500}
     return RunFigures(
         recipe={
             "name": "a <b> recipe",

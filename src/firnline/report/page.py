@@ -222,13 +222,17 @@ def _quality(figures: RunFigures) -> str:
     rows = []
     for name, by_negatives in stats.get("alignment", {}).items():
         for kind, entry in by_negatives.items():
+            if entry is None:  # no unseen file of the language was left to compare with
+                continue
             area = entry["roc_auc"]
             label = f"{name}, {kind.replace('_', ' ')}"
-            curves.append(charts.Series(label, [tuple(p) for p in entry["curve"]], len(curves) + 1))
+            curves.append(
+                charts.Series(label, [tuple(p) for p in entry["roc_curve"]], len(curves) + 1)
+            )
             rows.append(
                 f"<tr><td>{escape(label)}</td><td>{area['value']:.3f}<small>{area['low']:.3f} to "
-                f"{area['high']:.3f}</small></td><td>{entry['positives']:,}</td>"
-                f"<td>{entry['negatives']:,}</td></tr>"
+                f"{area['high']:.3f}</small></td><td>{entry['solutions']:,}</td>"
+                f"<td>{entry['random_files']:,}</td></tr>"
             )
     roc = charts.lines(
         curves,

@@ -1,0 +1,509 @@
+"""The command line. Each command calls the function of the same name in the room that does it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from pydantic import BaseModel
+from rich.console import Console
+from rich.table import Table
+
+from firnline import __version__
+from firnline.errors import FirnlineError
+from firnline.settings import make, merge, parse_settings, read_count
+from firnline.stage import StageResult
+
+app = typer.Typer(
+    name="firnline",
+    help="Turns raw code into a code language model whose data can be justified.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+stdout = Console()
+
+Out = Annotated[Path, typer.Option("--out", help="The folder to make.")]
+Set = Annotated[
+    list[str],
+    typer.Option("--set", metavar="KEY=VALUE", help="Any other setting; may be repeated."),
+]
+Workers = Annotated[
+    int | None, typer.Option("--workers", min=1, help="Processes; default: one for each core.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")]
+Seed = Annotated[int, typer.Option("--seed", min=0, help="The seed of everything random.")]
+Documents = Annotated[Path, typer.Argument(help="A folder of Documents.")]
+Benchmarks = Annotated[
+    list[str], typer.Option("--benchmark", help="`basics`, or NAME=PATH; may be repeated.")
+]
+TokenizerFolder = Annotated[Path, typer.Option("--tokenizer", help="A tokenizer folder.")]
+
+
+def main() -> None:
+    """Runs the command line: what the user can mend is one line and exit status 1."""
+    try:
+        app()
+    except FirnlineError as error:
+        print(f"firnline: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("firnline: stopped; run the same command again to go on", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(1)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Options before the command."""
+
+
+@app.command()
+def run(
+    recipe: Annotated[str, typer.Argument(help="A packaged recipe or a YAML file.")],
+    out: Out,
+    settings: Set = [],  # noqa: B006  # typer copies it
+    until: Annotated[str | None, typer.Option("--until", help="Stop after this stage.")] = None,
+    workers: Workers = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run a recipe: every stage that is not done yet, then the report."""
+    from firnline import pipeline
+    from firnline import recipe as recipes
+
+    results = pipeline.run(recipes.load(recipe, settings), out, until=until, workers=workers)
+    if as_json:
+        rows = {name: {"folder": str(r.folder), "stats": r.stats} for name, r in results.items()}
+        print(json.dumps(rows))
+        return
+    if "evaluate" in results:
+        _print_results(json.loads((out / "evaluate" / "results.json").read_text()))
+        stdout.print(f"Report: {out / 'report.html'}", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def plan(
+    recipe: Annotated[str, typer.Argument(help="A packaged recipe or a YAML file.")],
+    settings: Set = [],  # noqa: B006  # typer copies it
+    device: Annotated[str, typer.Option(help="What trains: cpu, a100, h100, h200.")] = "cpu",
+    devices: Annotated[int, typer.Option(min=1, help="How many of them.")] = 1,
+    as_json: AsJson = False,
+) -> None:
+    """Check a recipe whole and say what it will cost, before anything runs."""
+    from firnline import plan as plans
+    from firnline import recipe as recipes
+
+    answer = plans.plan(recipes.load(recipe, settings), device, devices)
+    if as_json:
+        print(json.dumps(answer))
+        return
+    _print_plan(answer)
+
+
+@app.command()
+def ingest(
+    sources: Annotated[
+        list[str],
+        typer.Argument(
+            help="`directory:PATH`, `git:PATH`, `git:PATH@REVISION`, `python` (`python:PATH`)."
+        ),
+    ],
+    out: Out,
+    settings: Set = [],  # noqa: B006  # typer copies it
+    workers: Workers = None,
+    as_json: AsJson = False,
+) -> None:
+    """Read sources of code into Documents."""
+    from firnline.corpus import stage
+
+    config = _config(stage.IngestConfig, settings, sources=[_source(text) for text in sources])
+    _finish(stage.run(config, out, workers=workers), as_json)
+
+
+@app.command()
+def curate(
+    documents: Documents,
+    out: Out,
+    benchmarks: Benchmarks = [],  # noqa: B006  # typer copies it
+    against: Annotated[
+        list[Path],
+        typer.Option("--against", help="Documents that count as already there; may be repeated."),
+    ] = [],  # noqa: B006  # typer copies it
+    seed: Seed = 0,
+    settings: Set = [],  # noqa: B006  # typer copies it
+    workers: Workers = None,
+    as_json: AsJson = False,
+) -> None:
+    """Filter, remove duplicates, decontaminate; every decision goes into the ledger."""
+    from firnline.curate import stage
+
+    config = _config(stage.CurateConfig, settings, benchmarks=benchmarks, seed=seed)
+    result = stage.run(config, documents, out, against=tuple(against), workers=workers)
+    _finish(result, as_json)
+
+
+@app.command()
+def synthesize(
+    documents: Documents,
+    out: Out,
+    settings: Set = [],  # noqa: B006  # typer copies it
+    workers: Workers = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write synthetic documents, each inspired by a document of the corpus."""
+    from firnline.synthesis import stage
+
+    config = _config(stage.SynthesisConfig, settings)
+    _finish(stage.run(config, documents, out, workers=workers), as_json)
+
+
+@app.command()
+def tokenizer(
+    documents: Documents,
+    out: Out,
+    vocabulary_size: Annotated[int, typer.Option(min=1, help="Entries, specials included.")],
+    seed: Seed = 0,
+    settings: Set = [],  # noqa: B006  # typer copies it
+    workers: Workers = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train a byte-level BPE tokenizer on Documents."""
+    from firnline.tokens import train
+
+    config = _config(train.TokenizerConfig, settings, vocabulary_size=vocabulary_size, seed=seed)
+    _finish(train.run(config, documents, out, workers=workers), as_json)
+
+
+@app.command()
+def pack(
+    documents: Documents,
+    tokenizer_folder: TokenizerFolder,
+    out: Out,
+    seed: Seed = 0,
+    settings: Set = [],  # noqa: B006  # typer copies it
+    workers: Workers = None,
+    as_json: AsJson = False,
+) -> None:
+    """Encode Documents into token shards."""
+    from firnline.tokens import pack as packing
+
+    config = _config(packing.PackConfig, settings, seed=seed)
+    _finish(packing.run(config, documents, tokenizer_folder, out, workers=workers), as_json)
+
+
+@app.command()
+def annotate(
+    documents: Documents,
+    out: Out,
+    positives: Annotated[
+        list[Path], typer.Option("--positives", help="Documents of high quality; may be repeated.")
+    ],
+    benchmarks: Benchmarks = [],  # noqa: B006  # typer copies it
+    seed: Seed = 0,
+    settings: Set = [],  # noqa: B006  # typer copies it
+    workers: Workers = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train a quality annotator on the spot, score Documents, measure its alignment."""
+    from firnline.quality import stage
+
+    config = _config(stage.AnnotateConfig, settings, benchmarks=benchmarks, seed=seed)
+    _finish(stage.run(config, documents, tuple(positives), out, workers=workers), as_json)
+
+
+@app.command()
+def select(
+    documents: Documents,
+    tokens: Annotated[Path, typer.Option("--tokens", help="The token folder of the Documents.")],
+    out: Out,
+    budget: Annotated[str, typer.Option(help="Tokens to select, such as 12.5B.")],
+    scores: Annotated[
+        Path | None, typer.Option("--scores", help="An annotate folder; none: random order.")
+    ] = None,
+    share: Annotated[
+        list[str],
+        typer.Option("--share", metavar="LANGUAGE=SHARE", help="Share of one language's tokens."),
+    ] = [],  # noqa: B006  # typer copies it
+    seed: Seed = 0,
+    settings: Set = [],  # noqa: B006  # typer copies it
+    workers: Workers = None,
+    as_json: AsJson = False,
+) -> None:
+    """Take the best of each language until the token budget is met, the language mix kept."""
+    from firnline.quality import select as selection
+
+    config = _config(
+        selection.SelectConfig,
+        settings,
+        tokens=budget,
+        order="random" if scores is None else "score",
+        language_share=parse_settings(share),
+        seed=seed,
+    )
+    _finish(selection.run(config, documents, tokens, scores, out, workers=workers), as_json)
+
+
+@app.command()
+def train(
+    tokens: Annotated[Path, typer.Argument(help="A token folder.")],
+    tokenizer_folder: TokenizerFolder,
+    out: Out,
+    budget: Annotated[str, typer.Option("--tokens", help="Tokens to train on, such as 500B.")],
+    sequence_length: Annotated[int, typer.Option(min=1, help="Tokens a sample predicts.")],
+    batch_sequences: Annotated[int, typer.Option(min=1, help="Samples for one step.")],
+    peak: Annotated[float, typer.Option(help="Highest learning rate.")],
+    schedule: Annotated[str, typer.Option(help="cosine, linear or constant.")] = "cosine",
+    floor: Annotated[float, typer.Option(help="Learning rate at the end.")] = 0.0,
+    warmup_steps: Annotated[int, typer.Option(min=0, help="Steps of warm-up.")] = 0,
+    name: Annotated[str, typer.Option(help="The phase's name: part of the data order.")] = "phase",
+    preset: Annotated[str | None, typer.Option(help="A named shape for a fresh model.")] = None,
+    shape: Annotated[
+        list[str],
+        typer.Option("--model", metavar="KEY=VALUE", help="Shape of a fresh model; repeat."),
+    ] = [],  # noqa: B006  # typer copies it
+    init: Annotated[
+        Path | None, typer.Option(help="A checkpoint to start from, instead of a fresh model.")
+    ] = None,
+    seed: Seed = 0,
+    settings: Set = [],  # noqa: B006  # typer copies it
+    as_json: AsJson = False,
+) -> None:
+    """Train one phase on a token folder, from nothing or from a checkpoint."""
+    from firnline.model import checkpoint
+    from firnline.model.config import ModelConfig
+    from firnline.model.presets import PRESETS
+    from firnline.tokens.samples import Samples, check
+    from firnline.tokens.tokenizer import Tokenizer
+    from firnline.training import stage
+    from firnline.training.phase import PhaseConfig
+
+    check(tokens, Tokenizer.load(tokenizer_folder))
+    samples = Samples(tokens, sequence_length=sequence_length, seed=seed, phase=name)
+    if init is not None:
+        if preset or shape:
+            raise FirnlineError("--init and a shape", mend="leave out --preset and --model")
+        model = checkpoint.read_config(init)
+    else:
+        if preset is not None and preset not in PRESETS:
+            known = ", ".join(sorted(PRESETS))
+            raise FirnlineError(f"no preset {preset!r}", mend=f"there are {known}")
+        values = PRESETS[preset].model_dump() if preset else {"context": sequence_length}
+        values["vocabulary_size"] = samples.vocabulary_size
+        model = make(ModelConfig, merge(values, parse_settings(shape)))
+    curve = {"kind": schedule, "peak": peak, "floor": floor, "warmup_steps": warmup_steps}
+    config = _config(
+        PhaseConfig,
+        settings,
+        name=name,
+        seed=seed,
+        tokens=read_count(budget),
+        sequence_length=sequence_length,
+        batch_sequences=batch_sequences,
+        schedule=curve,
+    )
+    result = stage.run(
+        config,
+        model,
+        samples,
+        out,
+        inputs={"tokens": tokens},
+        init=init,
+        tokenizer_file=tokenizer_folder / "tokenizer.json",
+    )
+    _finish(result, as_json)
+
+
+@app.command()
+def evaluate(
+    models: Annotated[
+        list[str], typer.Argument(help="Checkpoint folders, each FOLDER or NAME=FOLDER.")
+    ],
+    documents: Annotated[
+        Path, typer.Option("--documents", help="Documents; their held-out split is used.")
+    ],
+    out: Out,
+    tokenizer_folder: Annotated[
+        Path | None, typer.Option("--tokenizer", help="Default: the first checkpoint's own.")
+    ] = None,
+    benchmarks: Benchmarks = [],  # noqa: B006  # typer copies it
+    seed: Seed = 0,
+    settings: Set = [],  # noqa: B006  # typer copies it
+    workers: Workers = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure checkpoints: bits per byte, held-out loss, pass@1, each with an interval."""
+    from firnline.evaluation import stage
+    from firnline.tokens.tokenizer import Tokenizer
+
+    folders: dict[str, Path] = {}
+    for text in models:
+        name, equals, path = text.partition("=")
+        folder = Path(path if equals else text)
+        name = name if equals else folder.name
+        if name in folders:
+            raise FirnlineError(f"two models are called {name!r}", mend="write NAME=FOLDER")
+        folders[name] = folder
+    own = tokenizer_folder or next(iter(folders.values()))
+    config = _config(stage.EvaluateConfig, settings, benchmarks=benchmarks, seed=seed)
+    result = stage.run(
+        config, folders, documents, Tokenizer.load(own), out, tokenizer_folder=own, workers=workers
+    )
+    if as_json:
+        _finish(result, as_json)
+        return
+    _print_results(json.loads((result.folder / "results.json").read_text()))
+
+
+@app.command()
+def report(
+    run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
+) -> None:
+    """Write RUN/report.html: one file that opens without a network."""
+    from firnline.report import page
+
+    stdout.print(str(page.write(run_folder)), highlight=False, soft_wrap=True)
+
+
+@app.command()
+def why(
+    run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
+    wanted: Annotated[str, typer.Argument(metavar="PATH_OR_ID", help="A path, its end, or an id.")],
+    as_json: AsJson = False,
+) -> None:
+    """Explain one document: every rule it met, with the value measured, and where it went."""
+    from firnline.why import why as explain
+
+    found = explain(run_folder, wanted)
+    if as_json:
+        print(json.dumps(found))
+        return
+    for document in found:
+        _print_document(document)
+
+
+def _config(kind: type[BaseModel], settings: list[str], **given: Any) -> Any:
+    values = {name: value for name, value in given.items() if name in kind.model_fields}
+    return make(kind, merge(values, parse_settings(settings)))
+
+
+def _source(text: str) -> dict[str, str]:
+    kind, _, rest = text.partition(":")
+    if kind == "python":
+        return {"kind": kind, "interpreter": rest} if rest else {"kind": kind}
+    if kind == "git" and rest:
+        path, _, revision = rest.partition("@")
+        return {"kind": kind, "path": path, **({"revision": revision} if revision else {})}
+    if kind == "directory" and rest:
+        return {"kind": kind, "path": rest}
+    raise FirnlineError(
+        f"no source {text!r}", mend="write directory:PATH, git:PATH[@REVISION] or python"
+    )
+
+
+def _finish(result: StageResult, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps({"folder": str(result.folder), "stats": result.stats}))
+        return
+    for name, value in result.stats.items():
+        if isinstance(value, int | float | str):
+            shown = f"{value:,}" if isinstance(value, int) else str(value)
+            stdout.print(f"{name:<20} {shown}", highlight=False)
+    stdout.print(f"{'folder':<20} {result.folder}", highlight=False, soft_wrap=True)
+
+
+def _figure(entry: Mapping[str, Any] | None) -> str:
+    """`0.912 [0.871, 0.950]`, or a dash."""
+    if not entry:
+        return "-"
+    return f"{entry['value']:.3f} [{entry['low']:.3f}, {entry['high']:.3f}]"
+
+
+def _print_results(results: Mapping[str, Any]) -> None:
+    table = Table(title="Results, with 95% intervals", title_justify="left")
+    models = results["models"]
+    table.add_column("measure")
+    for name in models:
+        table.add_column(name, justify="right")
+    for measure, label in (
+        ("bits_per_byte", "bits per byte, {}"),
+        ("heldout_loss", "held-out loss, {}"),
+        ("pass_at_1", "pass@1, {}"),
+    ):
+        keys = dict.fromkeys(key for row in models.values() for key in row.get(measure, {}))
+        for key in keys:
+            cells = [_figure(row.get(measure, {}).get(key)) for row in models.values()]
+            table.add_row(label.format(key), *cells)
+    stdout.print(table)
+    if reason := results.get("pass_at_1_skipped"):
+        stdout.print(f"pass@1 was not measured: {reason}", highlight=False)
+
+
+def _print_plan(answer: Mapping[str, Any]) -> None:
+    device = f"{answer['devices']} x {answer['device']}"
+    rows = (
+        ("parameters", f"{answer['parameters']:,}"),
+        ("tokens", f"{answer['tokens']:,}"),
+        ("FLOPs, full attention (6N + 12LdT)", f"{answer['flops_full_attention']:.3e}"),
+        ("FLOPs, causal attention (6N + 6LdT)", f"{answer['flops_causal_attention']:.3e}"),
+        ("training memory on each device", f"{answer['memory_gib']:.2f} GiB"),
+        ("disk", f"{answer['disk_gib']:.2f} GiB"),
+        (f"training on {device} at {answer['utilization']:.0%}", _hours(answer["hours"])),
+    )
+    for label, value in rows:
+        stdout.print(f"{label:<40} {value:>20}", highlight=False)
+    table = Table()
+    for column in ("phase", "from", "data", "tokens", "unique", "steps", "hours"):
+        table.add_column(column, justify="left" if column in ("phase", "from", "data") else "right")
+    for row in answer["phases"]:
+        table.add_row(
+            row["phase"],
+            row["init"] or "nothing",
+            row["data"],
+            f"{row['tokens']:,}",
+            f"{row['unique_tokens']:,}",
+            f"{row['steps']:,}",
+            _hours(row["hours"]),
+        )
+    stdout.print(table)
+    stdout.print(f"stages: {', '.join(answer['stages'])}", highlight=False)
+
+
+def _hours(hours: float) -> str:
+    if hours < 1:
+        return f"{hours * 60:.1f} minutes"
+    return f"{hours:,.1f} hours"
+
+
+def _print_document(document: Mapping[str, Any]) -> None:
+    stdout.rule(f"{document['repo'] or ''}  {document['path']}", align="left")
+    stdout.print(f"id {document['id']}", highlight=False)
+    for row in document["stages"]:
+        verdict = "kept" if row["kept"] else f"dropped by {row['rule']}"
+        detail = f": {row['detail']}" if row["detail"] else ""
+        stdout.print(f"{row['stage']:<18} {verdict}{detail}", highlight=False, soft_wrap=True)
+        values = [
+            f"{name} {value}"
+            for name, value in row.items()
+            if name not in ("stage", "kept", "rule", "detail") and value is not None
+        ]
+        if values:
+            stdout.print(f"{'':<18} {', '.join(values)}", style="dim", highlight=False)
+    for row in document["tokens"]:
+        stdout.print(f"{row['folder']:<18} {row['tokens']:,} tokens", highlight=False)

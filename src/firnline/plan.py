@@ -1,0 +1,122 @@
+"""What a recipe will cost, before anything runs: parameters, tokens, FLOPs, memory, disk, hours."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from firnline.errors import FirnlineError
+from firnline.model.config import ModelConfig, flops_per_token, parameter_count
+from firnline.pipeline import stage_names
+from firnline.recipe import Phase, Recipe
+
+# Code at the tokenizers people train for it has three to four bytes to a token; counted low, so
+# that disk is predicted high.
+_BYTES_PER_TOKEN = 3.5
+_PARQUET_RATIO = 0.25  # zstd on source code
+
+
+@dataclass(frozen=True)
+class Device:
+    """What training runs on: data-sheet peak in FLOP/s, the share of it assumed, memory."""
+
+    name: str
+    peak_flops: float
+    utilization: float
+    memory_gib: float
+    low_precision: bool
+
+
+DEVICES = {
+    device.name: device
+    for device in (
+        # Peaks are the dense bfloat16 figures of the data sheets; the shares are assumptions.
+        Device("h100", 989e12, 0.40, 80, True),
+        Device("h200", 989e12, 0.42, 141, True),
+        Device("a100", 312e12, 0.45, 80, True),
+        # Two cores of a server in float32; the share was measured (docs/log.md, training).
+        Device("cpu", 160e9, 0.35, 16, False),
+    )
+}
+
+
+def plan(recipe: Recipe, device: str = "cpu", count: int = 1) -> dict[str, Any]:
+    """The plan as plain values: what `firnline plan --json` prints.
+
+    Keys: `parameters`, `tokens`, `flops_full_attention` (6N + 12 L d T for a token) and
+    `flops_causal_attention` (half the attention term), summed over all phases; `memory_gib` for
+    each device while training; `disk_gib` of the run folder; `hours`; and `phases` and `stages` in
+    order. Raises FirnlineError for an unknown device.
+    """
+    if device not in DEVICES:
+        raise FirnlineError(f"no device {device!r}", mend=f"there are {', '.join(DEVICES)}")
+    if count < 1:
+        raise FirnlineError(f"{count} devices", mend="give 1 or more")
+    machine = DEVICES[device]
+    phases = [_phase(recipe.model, phase, machine, count) for phase in recipe.phases]
+    return {
+        "recipe": recipe.name,
+        "device": device,
+        "devices": count,
+        "utilization": machine.utilization,
+        "parameters": parameter_count(recipe.model),
+        "tokens": sum(row["tokens"] for row in phases),
+        "flops_full_attention": sum(row["flops_full_attention"] for row in phases),
+        "flops_causal_attention": sum(row["flops_causal_attention"] for row in phases),
+        "memory_gib": max(_memory(recipe.model, phase, machine) for phase in recipe.phases),
+        "disk_gib": _disk(recipe),
+        "hours": sum(row["hours"] for row in phases),
+        "phases": phases,
+        "stages": stage_names(recipe),
+    }
+
+
+def _phase(model: ModelConfig, phase: Phase, device: Device, count: int) -> dict[str, Any]:
+    training = phase.training
+    each = flops_per_token(model, training.sequence_length)
+    full = each.full_attention * training.tokens
+    return {
+        "phase": phase.name,
+        "init": phase.data.init,
+        "data": phase.data.data,
+        "tokens": training.tokens,
+        "unique_tokens": round(training.tokens / phase.data.repeat),
+        "batch_tokens": training.batch_tokens,
+        "steps": training.steps,
+        "flops_full_attention": full,
+        "flops_causal_attention": each.causal_attention * training.tokens,
+        "hours": full / (device.peak_flops * device.utilization * count) / 3600,
+    }
+
+
+def _memory(model: ModelConfig, phase: Phase, device: Device) -> float:
+    """GiB on one device that holds the whole model: weights, gradients, AdamW, activations.
+
+    Weights, gradients and two moments in float32 are 16 bytes for each parameter. Activations
+    are 34 bytes for each token, layer and unit of width in low precision (Korthikanti et al. 2022,
+    without the attention matrix, which is never held), twice that in float32, and the logits of
+    one micro-batch.
+    """
+    training = phase.training
+    micro_batch = training.micro_batch_sequences or training.batch_sequences
+    tokens = micro_batch * training.sequence_length
+    width = 34 if device.low_precision else 68
+    activations = tokens * model.layers * model.hidden * width
+    logits = tokens * model.vocabulary_size * 4
+    return float(16 * parameter_count(model) + activations + logits) / 2**30
+
+
+def _disk(recipe: Recipe) -> float:
+    """GiB of the run folder: documents of each stage, token shards, checkpoints.
+
+    The corpus is taken to hold as many tokens as the longest phase on it asks for.
+    """
+    token_bytes = 2 if recipe.tokenizer.vocabulary_size <= 1 << 16 else 4
+    unique = {phase.name: phase.training.tokens / phase.data.repeat for phase in recipe.phases}
+    corpus = max(unique[p.name] for p in recipe.phases) if recipe.phases else 0
+    others = sum(unique[p.name] for p in recipe.phases if p.data.data != "corpus")
+    documents = (2 * corpus + others) * _BYTES_PER_TOKEN * _PARQUET_RATIO
+    shards = (corpus + 2 * others) * token_bytes
+    weights = parameter_count(recipe.model) * 4
+    # Each phase leaves its weights; one at a time holds two resume states of weights and moments.
+    return float(documents + shards + weights * (len(recipe.phases) + 6)) / 2**30

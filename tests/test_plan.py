@@ -1,0 +1,41 @@
+"""The plan: the paper's parameters from Table 1, FLOPs by both formulas, sums over the phases."""
+
+from __future__ import annotations
+
+import pytest
+
+from firnline import recipe
+from firnline.errors import FirnlineError
+from firnline.plan import plan
+
+
+def test_the_paper_s_model_is_planned_from_table_1() -> None:
+    answer = plan(recipe.load("arctic-snowcoder-1.3b"), "h100", 64)
+    hidden, ffn, layers, vocabulary = 2048, 5632, 24, 64_000
+    block = 4 * hidden**2 + 3 * hidden * ffn + 2 * hidden
+    parameters = layers * block + hidden + vocabulary * hidden
+    assert answer["parameters"] == parameters == 1_364_297_728
+    assert answer["tokens"] == 555 * 10**9
+    attention = 12 * layers * hidden * 8192
+    assert answer["flops_full_attention"] == (6 * parameters + attention) * 555 * 10**9
+    assert answer["flops_causal_attention"] == (6 * parameters + attention // 2) * 555 * 10**9
+    seconds = answer["flops_full_attention"] / (989e12 * answer["utilization"] * 64)
+    assert answer["hours"] == pytest.approx(seconds / 3600)
+    assert [row["phase"] for row in answer["phases"]] == ["alpha", "beta", "final"]
+    assert [row["unique_tokens"] for row in answer["phases"]] == [500e9, 12.5e9, 2e9]
+    assert answer["phases"][0]["steps"] == -(-500 * 10**9 // (512 * 8192))
+    assert 16 * parameters / 2**30 < answer["memory_gib"] < 80
+
+
+def test_stages_are_in_the_order_they_run() -> None:
+    stages = plan(recipe.load("quickstart"))["stages"]
+    assert stages[:2] == ["ingest", "curate"]
+    assert stages[-1] == "evaluate"
+    assert stages.index("select-beta") < stages.index("pack-beta") < stages.index("train-beta")
+
+
+def test_unknown_devices_are_one_line() -> None:
+    with pytest.raises(FirnlineError, match=r"no device 'abacus' \(there are h100"):
+        plan(recipe.load("quickstart"), "abacus")
+    with pytest.raises(FirnlineError, match="0 devices"):
+        plan(recipe.load("quickstart"), "cpu", 0)
