@@ -88,13 +88,16 @@ def run(
     from firnline import pipeline
     from firnline import recipe as recipes
 
-    results = pipeline.run(recipes.load(recipe, settings), out, until=until, workers=workers)
+    loaded = recipes.load(recipe, settings)
+    results = pipeline.run(loaded, out, until=until, workers=workers)
     if as_json:
         rows = {name: {"folder": str(r.folder), "stats": r.stats} for name, r in results.items()}
         print(json.dumps(rows))
         return
     if "evaluate" in results:
-        _print_results(json.loads((out / "evaluate" / "results.json").read_text()))
+        answer = json.loads((out / "evaluate" / "results.json").read_text())
+        answer["models"] = {phase.name: answer["models"][phase.name] for phase in loaded.phases}
+        _print_results(answer)
         stdout.print(f"Report: {out / 'report.html'}", highlight=False, soft_wrap=True)
 
 
@@ -429,9 +432,11 @@ def _finish(result: StageResult, as_json: bool) -> None:
 
 
 def _figure(entry: Mapping[str, Any] | None) -> str:
-    """`0.912 [0.871, 0.950]`, or a dash."""
+    """`0.912 [0.871, 0.950]`, a dash, or the value alone where one unit gives no interval."""
     if not entry:
         return "-"
+    if entry["n"] < 2:
+        return f"{entry['value']:.3f}"
     return f"{entry['value']:.3f} [{entry['low']:.3f}, {entry['high']:.3f}]"
 
 

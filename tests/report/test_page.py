@@ -81,8 +81,23 @@ def figures() -> RunFigures:
                 }
                 for name, value in (("alpha", 2.0), ("beta", 1.5), ("control", 1.9))
             },
-            "differences": {"beta - alpha": {"bits_per_byte": {"basics": estimate(-0.5)}}},
+            "differences": {
+                "beta - alpha": {
+                    "bits_per_byte": {"basics": {**estimate(-0.5), "verdict": "differs"}},
+                    "heldout_loss": {"C": {**estimate(0), "verdict": "cannot tell apart"}},
+                }
+            },
         },
+        programs=[
+            {
+                "model": "beta",
+                "task_id": "basics/0",
+                "completion": "    return a < b\n",
+                "verdict": "passed",
+                "passed": True,
+                "output": "",
+            }
+        ],
         samples=[
             Sample("ab" * 16, "numpy", "a.py", "Python", 9, None, None, 0.9, "x = 1 < 2\n"),
             Sample("cd" * 16, "torch", "b.h", "C++", 9, "generated", "says </pre>", None, "int x;"),

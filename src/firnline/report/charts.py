@@ -228,8 +228,8 @@ class _Box:
 
 def _figure(title: str, box: _Box, parts: Sequence[str]) -> str:
     return (
-        f'<svg class="chart" viewBox="0 0 {box.width} {box.height}" role="img"'
-        f' aria-label="{escape(title)}">{"".join(parts)}</svg>'
+        f'<div class="plot"><svg class="chart" viewBox="0 0 {box.width} {box.height}" role="img"'
+        f' aria-label="{escape(title)}">{"".join(parts)}</svg></div>'
     )
 
 

@@ -29,6 +29,7 @@ Stats = dict[str, Any]
 
 EXCERPT_CHARACTERS = 4_000
 _SAMPLE_SHARDS = 8
+_PROGRAMS = 12
 
 
 @dataclass
@@ -38,6 +39,8 @@ class Amount:
     files: int
     size: int | None = None
     tokens: int | None = None
+    estimated: bool = False
+    """Whether the tokens are bytes divided by the bytes for each token of the training split."""
 
 
 @dataclass
@@ -66,6 +69,7 @@ class RunFigures:
     mixes: list[tuple[str, dict[str, float]]] = field(default_factory=list)
     metrics: dict[str, list[dict[str, float]]] = field(default_factory=dict)
     results: dict[str, Any] = field(default_factory=dict)
+    programs: list[dict[str, Any]] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
 
 
@@ -83,8 +87,8 @@ def collect(run: Path, *, kept: int = 40, dropped_by_rule: int = 8) -> RunFigure
     figures.funnel = _funnel(run, figures)
     figures.mixes = _mixes(run, figures)
     figures.metrics = _metrics(run)
-    if (run / "evaluate" / "results.json").is_file():
-        figures.results = json.loads((run / "evaluate" / "results.json").read_text())
+    figures.results = _results(run, figures)
+    figures.programs = _programs(run, figures)
     figures.samples = _samples(run, kept, dropped_by_rule)
     return figures
 
@@ -164,7 +168,15 @@ def _funnel(run: Path, figures: RunFigures) -> list[tuple[str, Amount]]:
             tokens = None
             steps.append((label, Amount(files, size, tokens)))
     if packed := figures.stats.get("pack-corpus"):
+        for _, amount in steps:
+            if amount.size is not None:
+                amount.tokens = round(amount.size * packed["tokens"] / max(packed["bytes"], 1))
+                amount.estimated = True
         steps.append(("training split", _packed(packed)))
+    if made := figures.stats.get("synthesize"):
+        steps.append(("synthetic documents", Amount(made["documents"], made["bytes"])))
+    if packed := figures.stats.get("pack-synthetic"):
+        steps.append(("synthetic, curated", _packed(packed)))
     for name, phase in phases(figures).items():
         packed = figures.stats.get(phase_tokens_folder(name, phase))
         if packed and phase.get("data") != "corpus":
@@ -192,6 +204,31 @@ def _mixes(run: Path, figures: RunFigures) -> list[tuple[str, dict[str, float]]]
 
 def _language_column(stats: Stats, column: str) -> dict[str, float]:
     return {language: float(row[column]) for language, row in stats["languages"].items()}
+
+
+def _results(run: Path, figures: RunFigures) -> dict[str, Any]:
+    """`results.json` with the models in the recipe's order."""
+    path = run / "evaluate" / "results.json"
+    if not path.is_file():
+        return {}
+    results: dict[str, Any] = json.loads(path.read_text())
+    order = list(phases(figures))
+    models = sorted(
+        results.get("models", {}).items(),
+        key=lambda item: order.index(item[0]) if item[0] in order else len(order),
+    )
+    return {**results, "models": dict(models)}
+
+
+def _programs(run: Path, figures: RunFigures) -> list[dict[str, Any]]:
+    """Generated programs of the last main phase: those that passed first, then the first ones."""
+    path = run / "evaluate" / "samples.jsonl"
+    if not path.is_file():
+        return []
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    last = next((name for name in ("final", *reversed(figures.results["models"]))), None)
+    mine = [row for row in rows if row["model"] == last] or rows
+    return sorted(mine, key=lambda row: not row["passed"])[:_PROGRAMS]
 
 
 def _metrics(run: Path) -> dict[str, list[dict[str, float]]]:

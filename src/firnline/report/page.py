@@ -11,7 +11,7 @@ from typing import Any
 from firnline import __version__
 from firnline.documents import atomic_path
 from firnline.report import charts
-from firnline.report.collect import RunFigures, Sample, collect, phases
+from firnline.report.collect import Amount, RunFigures, Sample, collect, phases
 
 _MEASURES = (
     ("bits_per_byte", "Bits per byte of reference solutions: {}", False),
@@ -106,7 +106,7 @@ def _results(figures: RunFigures) -> str:
         " cannot be told apart.</p>"
         f'<div class="scroll"><table><thead><tr><th>measure</th>{head}</tr></thead>'
         f"<tbody>{''.join(rows)}</tbody></table></div>{note}{''.join(plots)}"
-        f"{_differences(figures.results.get('differences', {}))}"
+        f"{_differences(figures.results.get('differences', {}))}{_programs(figures.programs)}"
     )
 
 
@@ -120,10 +120,9 @@ def _result_row(label: str, entries: Mapping[str, Any], higher: bool) -> str:
             continue
         shown = f"{entry['value']:.3f}"
         shown = f"<b>{shown}</b>" if entry["value"] == best else shown
-        cells.append(
-            f"<td>{shown}<small>{entry['low']:.3f} to {entry['high']:.3f}, n {entry['n']:,}</small>"
-            "</td>"
-        )
+        # One document gives no interval.
+        interval = f"{entry['low']:.3f} to {entry['high']:.3f}, " if entry["n"] > 1 else ""
+        cells.append(f"<td>{shown}<small>{interval}n {entry['n']:,}</small></td>")
     return f"<tr><td>{escape(label)}</td>{''.join(cells)}</tr>"
 
 
@@ -137,23 +136,45 @@ def _dot_plot(title: str, entries: Mapping[str, Any], x_label: str) -> str:
 
 
 def _differences(differences: Mapping[str, Any]) -> str:
-    rows = []
+    """Benchmarks' differences in the open, those of each held-out language folded."""
+    shown: list[str] = []
+    folded: list[str] = []
     for pair, measures in differences.items():
         for measure, by_key in measures.items():
             for key, entry in by_key.items():
-                apart = entry["low"] > 0 or entry["high"] < 0
-                verdict = "differs" if apart else "cannot tell apart"
-                rows.append(
+                row = (
                     f"<tr><td>{escape(pair)}</td><td>{escape(measure.replace('_', ' '))}, "
                     f"{escape(key)}</td><td>{entry['value']:+.3f}<small>{entry['low']:+.3f} to "
-                    f"{entry['high']:+.3f}</small></td><td>{verdict}</td></tr>"
+                    f"{entry['high']:+.3f}</small></td><td>{escape(entry['verdict'])}</td></tr>"
                 )
-    if not rows:
+                (folded if measure.startswith("heldout") else shown).append(row)
+    if not shown and not folded:
         return ""
+    more = f'<details class="more"><summary>Held-out languages</summary>{_pairs(folded)}</details>'
+    return f"<h3>Differences, paired</h3>{_pairs(shown)}{more if folded else ''}"
+
+
+def _pairs(rows: Sequence[str]) -> str:
     return (
-        "<h3>Differences, paired</h3>"
         '<div class="scroll"><table><thead><tr><th>pair</th><th>measure</th><th>difference</th>'
         f"<th>verdict</th></tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
+    )
+
+
+def _programs(rows: Sequence[Mapping[str, Any]]) -> str:
+    if not rows:
+        return ""
+    files = "".join(
+        f'<details class="program"><summary>'
+        f'<span class="tag {"kept" if row["passed"] else "dropped"}">'
+        f"{escape(row['verdict'])}</span><code>{escape(row['task_id'])}</code></summary>"
+        f"<pre>{escape(row['completion'])}</pre>"
+        f'<p class="detail">{escape(row["output"].strip().rpartition(chr(10))[2])}</p></details>'
+        for row in rows
+    )
+    return (
+        f'<h3>What {escape(rows[0]["model"])} writes</h3><p class="note-text">Greedy completions'
+        f" of the first tasks, those that passed first.</p>{files}"
     )
 
 
@@ -168,11 +189,7 @@ def _funnel(figures: RunFigures) -> str:
         cells = [
             _bar(f"{amount.files:,}", amount.files, top_files),
             _bar(_size(amount.size) if amount.size is not None else "", amount.size, top_bytes),
-            _bar(
-                _number(amount.tokens) if amount.tokens is not None else "",
-                amount.tokens,
-                top_tokens,
-            ),
+            _bar(_tokens(amount), amount.tokens, top_tokens),
         ]
         rows.append(f"<tr><td>{escape(label)}</td>{''.join(cells)}</tr>")
     drops = "".join(
@@ -182,13 +199,20 @@ def _funnel(figures: RunFigures) -> str:
     )
     return (
         '<h2>From raw code to each phase</h2><p class="lead">What is left after each step.'
-        " Tokens are counted where documents are encoded.</p>"
+        " Tokens are counted where documents are encoded; before that they are estimated from the"
+        " bytes.</p>"
         '<div class="scroll"><table class="funnel"><thead><tr><th>step</th><th>files</th>'
         f"<th>bytes</th><th>tokens</th></tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
         "<h3>What dropped the rest</h3>"
         '<div class="scroll"><table><thead><tr><th>rule</th><th>files</th></tr></thead>'
         f"<tbody>{drops}</tbody></table></div>"
     )
+
+
+def _tokens(amount: Amount) -> str:
+    if amount.tokens is None:
+        return ""
+    return f"about {_number(amount.tokens)}" if amount.estimated else _number(amount.tokens)
 
 
 def _bar(text: str, value: float | None, top: float) -> str:
