@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from firnline.documents import DOCUMENT_SCHEMA, content_hash, document_id, write_table
 from firnline.errors import FirnlineError
-from firnline.evaluation import heldout, stage
+from firnline.evaluation import generation, heldout
 from firnline.evaluation.losses import text_losses
 from firnline.evaluation.stage import EvaluateConfig, run
 from firnline.evaluation.tokenizer import Tokenizer
@@ -147,7 +147,7 @@ def test_right_programs_pass(given: dict[str, Any], monkeypatch: pytest.MonkeyPa
         solutions = {row["prompt"]: row["canonical_solution"] for row in ROWS}
         return [solutions[prompt] if "4" not in prompt else "    return 5" for prompt in prompts]
 
-    monkeypatch.setattr(stage, "generate", recite)
+    monkeypatch.setattr(generation, "generate", recite)
     results = read(run(**given).folder)
     assert results["models"]["beta"]["pass_at_1"]["tiny"]["value"] == pytest.approx(5 / 6)
     samples = [json.loads(line) for line in (given["out"] / "samples.jsonl").open()]

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
@@ -17,14 +17,15 @@ from firnline.benchmarks.problems import load as load_benchmark
 from firnline.documents import atomic_path, write_json
 from firnline.errors import FirnlineError
 from firnline.evaluation import heldout, intervals
-from firnline.evaluation.generation import generate, stops_for
-from firnline.evaluation.losses import solution_losses, text_losses
 from firnline.evaluation.tokenizer import Tokenizer
-from firnline.model import checkpoint
-from firnline.model.llama import Llama
 from firnline.progress import say
 from firnline.sandbox import programs
 from firnline.stage import StageResult, Workspace, run_stage
+
+if TYPE_CHECKING:
+    from firnline.model.llama import Llama
+
+# What imports torch is imported where it is used, so that a recipe can be read without it.
 
 Scores = dict[str, Any]
 _NAME = re.compile(r"\w[\w.+-]*")
@@ -160,6 +161,9 @@ def _check(
 
 def _evaluate(item: tuple[_Inputs, str, Path]) -> Scores:
     """Scores of one model, unit by unit, so that models can be compared; writes its samples."""
+    from firnline.evaluation.losses import solution_losses, text_losses
+    from firnline.model import checkpoint
+
     given, name, path = item
     model = checkpoint.load(path)
     model.eval()
@@ -204,6 +208,8 @@ def _not_executed(benchmark: Benchmark) -> str | None:
 
 def _sample(given: _Inputs, model: Llama, benchmark: Benchmark) -> list[dict[str, Any]]:
     """One greedy completion of each problem, with the verdict on its program."""
+    from firnline.evaluation.generation import generate, stops_for
+
     config = given.config
     groups: dict[tuple[str, ...], list[Problem]] = {}
     for problem in benchmark.problems:
