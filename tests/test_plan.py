@@ -27,8 +27,18 @@ def test_the_paper_s_model_is_planned_from_table_1() -> None:
     assert 16 * parameters / 2**30 < answer["memory_gib"] < 80
 
 
+def test_sources_that_are_here_are_listed() -> None:
+    only = ["ingest.sources=[{kind: python, only: [cpython]}]"]
+    answer = plan(recipe.load("quickstart", only))
+    assert answer["corpus_listed"]
+    assert 5e6 < answer["corpus_gib"] * 2**30 < 5e8
+    assert not plan(recipe.load("arctic-snowcoder-1.3b"))["corpus_listed"]
+
+
 def test_stages_are_in_the_order_they_run() -> None:
-    stages = plan(recipe.load("quickstart"))["stages"]
+    stages = plan(recipe.load("quickstart", ["ingest.sources=[{kind: directory, path: /absent}]"]))[
+        "stages"
+    ]
     assert stages[:2] == ["ingest", "curate"]
     assert stages[-1] == "evaluate"
     assert stages.index("select-beta") < stages.index("pack-beta") < stages.index("train-beta")

@@ -461,12 +461,14 @@ def _print_results(results: Mapping[str, Any]) -> None:
 
 
 def _print_plan(answer: Mapping[str, Any]) -> None:
+    corpus = f"{answer['corpus_gib']:,.2f} GiB"
     device = f"{answer['devices']} x {answer['device']}"
     rows = (
         ("parameters", f"{answer['parameters']:,}"),
         ("tokens", f"{answer['tokens']:,}"),
         ("FLOPs, full attention (6N + 12LdT)", f"{answer['flops_full_attention']:.3e}"),
         ("FLOPs, causal attention (6N + 6LdT)", f"{answer['flops_causal_attention']:.3e}"),
+        ("code" if answer["corpus_listed"] else "code (sources not here: from tokens)", corpus),
         ("training memory on each device", f"{answer['memory_gib']:.2f} GiB"),
         ("disk", f"{answer['disk_gib']:.2f} GiB"),
         (f"training on {device} at {answer['utilization']:.0%}", _hours(answer["hours"])),
@@ -474,15 +476,15 @@ def _print_plan(answer: Mapping[str, Any]) -> None:
     for label, value in rows:
         stdout.print(f"{label:<40} {value:>20}", highlight=False)
     table = Table()
-    for column in ("phase", "from", "data", "tokens", "unique", "steps", "hours"):
+    for column in ("phase", "from", "data", "tokens", "unique, at most", "steps", "training"):
         table.add_column(column, justify="left" if column in ("phase", "from", "data") else "right")
     for row in answer["phases"]:
         table.add_row(
             row["phase"],
             row["init"] or "nothing",
             row["data"],
-            f"{row['tokens']:,}",
-            f"{row['unique_tokens']:,}",
+            _amount(row["tokens"]),
+            _amount(row["unique_tokens"]),
             f"{row['steps']:,}",
             _hours(row["hours"]),
         )
@@ -490,10 +492,17 @@ def _print_plan(answer: Mapping[str, Any]) -> None:
     stdout.print(f"stages: {', '.join(answer['stages'])}", highlight=False)
 
 
+def _amount(tokens: int) -> str:
+    for limit, suffix in ((10**9, "B"), (10**6, "M"), (10**3, "k")):
+        if tokens >= limit:
+            return f"{tokens / limit:g}{suffix}"
+    return str(tokens)
+
+
 def _hours(hours: float) -> str:
     if hours < 1:
-        return f"{hours * 60:.1f} minutes"
-    return f"{hours:,.1f} hours"
+        return f"{hours * 60:.1f} min"
+    return f"{hours:,.1f} h"
 
 
 def _print_document(document: Mapping[str, Any]) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from firnline.errors import FirnlineError
+from firnline.languages import detect
 from firnline.model.config import ModelConfig, flops_per_token, parameter_count
 from firnline.pipeline import stage_names
 from firnline.recipe import Phase, Recipe
@@ -34,8 +35,8 @@ DEVICES = {
         Device("h100", 989e12, 0.40, 80, True),
         Device("h200", 989e12, 0.42, 141, True),
         Device("a100", 312e12, 0.45, 80, True),
-        # Two cores of a server in float32; the share was measured (docs/log.md, training).
-        Device("cpu", 160e9, 0.35, 16, False),
+        # Two server cores with AVX-512 in float32; the share is what the quickstart reached.
+        Device("cpu", 400e9, 0.36, 16, False),
     )
 }
 
@@ -45,8 +46,9 @@ def plan(recipe: Recipe, device: str = "cpu", count: int = 1) -> dict[str, Any]:
 
     Keys: `parameters`, `tokens`, `flops_full_attention` (6N + 12 L d T for a token) and
     `flops_causal_attention` (half the attention term), summed over all phases; `memory_gib` for
-    each device while training; `disk_gib` of the run folder; `hours`; and `phases` and `stages` in
-    order. Raises FirnlineError for an unknown device.
+    each device while training; `corpus_gib` of code, and whether the sources were there to be
+    listed (`corpus_listed`); `disk_gib` of the run folder; `hours` of training; and `phases` and
+    `stages` in order. Raises FirnlineError for an unknown device.
     """
     if device not in DEVICES:
         raise FirnlineError(f"no device {device!r}", mend=f"there are {', '.join(DEVICES)}")
@@ -54,6 +56,7 @@ def plan(recipe: Recipe, device: str = "cpu", count: int = 1) -> dict[str, Any]:
         raise FirnlineError(f"{count} devices", mend="give 1 or more")
     machine = DEVICES[device]
     phases = [_phase(recipe.model, phase, machine, count) for phase in recipe.phases]
+    corpus_bytes, listed = _corpus_bytes(recipe)
     return {
         "recipe": recipe.name,
         "device": device,
@@ -64,7 +67,9 @@ def plan(recipe: Recipe, device: str = "cpu", count: int = 1) -> dict[str, Any]:
         "flops_full_attention": sum(row["flops_full_attention"] for row in phases),
         "flops_causal_attention": sum(row["flops_causal_attention"] for row in phases),
         "memory_gib": max(_memory(recipe.model, phase, machine) for phase in recipe.phases),
-        "disk_gib": _disk(recipe),
+        "corpus_gib": corpus_bytes / 2**30,
+        "corpus_listed": listed,
+        "disk_gib": _disk(recipe, corpus_bytes),
         "hours": sum(row["hours"] for row in phases),
         "phases": phases,
         "stages": stage_names(recipe),
@@ -106,17 +111,36 @@ def _memory(model: ModelConfig, phase: Phase, device: Device) -> float:
     return float(16 * parameter_count(model) + activations + logits) / 2**30
 
 
-def _disk(recipe: Recipe) -> float:
-    """GiB of the run folder: documents of each stage, token shards, checkpoints.
-
-    The corpus is taken to hold as many tokens as the longest phase on it asks for.
-    """
+def _disk(recipe: Recipe, corpus_bytes: int) -> float:
+    """GiB of the run folder: documents of each stage, token shards, checkpoints."""
     token_bytes = 2 if recipe.tokenizer.vocabulary_size <= 1 << 16 else 4
-    unique = {phase.name: phase.training.tokens / phase.data.repeat for phase in recipe.phases}
-    corpus = max(unique[p.name] for p in recipe.phases) if recipe.phases else 0
-    others = sum(unique[p.name] for p in recipe.phases if p.data.data != "corpus")
-    documents = (2 * corpus + others) * _BYTES_PER_TOKEN * _PARQUET_RATIO
-    shards = (corpus + 2 * others) * token_bytes
+    apart = (phase for phase in recipe.phases if phase.data.data != "corpus")
+    chosen = sum(phase.training.tokens / phase.data.repeat for phase in apart)
+    documents = (2 * corpus_bytes + chosen * _BYTES_PER_TOKEN) * _PARQUET_RATIO
+    shards = (corpus_bytes / _BYTES_PER_TOKEN + 2 * chosen) * token_bytes
     weights = parameter_count(recipe.model) * 4
     # Each phase leaves its weights; one at a time holds two resume states of weights and moments.
     return float(documents + shards + weights * (len(recipe.phases) + 6)) / 2**30
+
+
+def _corpus_bytes(recipe: Recipe) -> tuple[int, bool]:
+    """Bytes of code that ingest would read, and whether the sources were there to be listed.
+
+    Without the sources the corpus is taken to hold the tokens that the longest phase on it
+    sees.
+    """
+    limit = recipe.ingest.max_file_mib * (1 << 20)
+    try:
+        listed = sum(
+            entry.size
+            for source in recipe.ingest.sources
+            for repository in source.repositories()
+            for entry in repository.entries
+            if entry.size <= limit and detect(entry.path, b"") is not None
+        )
+        return listed, True
+    except FirnlineError:
+        longest = max(
+            phase.training.tokens for phase in recipe.phases if phase.data.data == "corpus"
+        )
+        return round(longest * _BYTES_PER_TOKEN), False
