@@ -159,13 +159,15 @@ def read_stats(folder: Path) -> Stats:
 def fingerprint(path: Path) -> str:
     """128-bit hex digest that changes when the input changes.
 
-    A finished stage is known by its manifest, which names its own inputs in turn. Any other file
-    or folder is known by the names, sizes and modification times below it.
+    A finished stage, or a folder directly inside one, is known by the stage's manifest, which
+    names its own inputs in turn. Any other file or folder is known by the names, sizes and
+    modification times below it.
     """
     digest = hashlib.blake2b(digest_size=16)
-    if (path / "manifest.json").is_file():
-        digest.update((path / "manifest.json").read_bytes())
-        return digest.hexdigest()
+    for stage, inside in ((path, ""), (path.parent, path.name)):
+        if path.is_dir() and "inputs" in (_read_manifest(stage) or {}):
+            digest.update((stage / "manifest.json").read_bytes() + inside.encode())
+            return digest.hexdigest()
     if not path.exists():
         raise FirnlineError(f"no such file or folder: {path}", mend="check the path")
     found = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())

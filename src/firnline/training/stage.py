@@ -51,7 +51,7 @@ def run(
     marks: dict[str, Path | str] = {
         **inputs,
         "tokenizer": hashlib.blake2b(tokenizer_file.read_bytes(), digest_size=16).hexdigest(),
-        "init": _mark(init) if init else "seed",
+        "init": init or "seed",
     }
 
     def body(workspace: Workspace) -> Stats:
@@ -160,8 +160,3 @@ def _check(
 def _checkpoint_of(folder: Path | None) -> Path | None:
     inner = folder / "checkpoint" if folder else None
     return inner if inner and inner.is_dir() else folder
-
-
-def _mark(checkpoint: Path) -> Path:
-    """A stage's checkpoint is known by the stage's manifest, a foreign one by its files."""
-    return checkpoint.parent if (checkpoint.parent / "manifest.json").is_file() else checkpoint
