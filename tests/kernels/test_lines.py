@@ -49,6 +49,7 @@ def plain_statistics(text: str) -> dict[str, float]:
         "non_white": sum(c not in " \t\n\r\f\v" for c in text),
         "lines": len(lines),
         "longest_line": max(map(len, lines), default=0),
+        "long_line_share": sum(len(line) for line in lines if len(line) > 1000) / size,
         "mean_line": (len(text) - ends) / max(1, len(lines)),
         "alphanumeric_share": (letters + digits) / size,
         "letter_share": letters / size,
@@ -86,6 +87,7 @@ escapes = st.lists(st.sampled_from([*ITEMS, *GAPS]), max_size=60).map("".join)
 @given(st.lists(st.one_of(weird, escapes), max_size=5))
 @example(["", "a", "\n", "\r", "\r\n", "\n\r", "a\r", "a\r\nb\rc\nd", "\x00\n\x00"])
 @example(["x" * 5000, "é" * 999, "\n" * 1000, "aB3=" * 16, "aB3=" * 15 + "aB3", "/" * 500])
+@example(["x" * 1000 + "\n" + "é" * 1001 + "\r\n" + "y" * 1001, "x" * 1000, "x" * 1001])
 @example(["ab " * 8, "ab " * 7, "ab\n" * 9, "\\x41" * 8, "0x41," * 8, "0x41,\n\n" * 8, "\\"])
 @example(["a1" * 32 + "\n", "a1" * 16 + "\n" + "a1" * 16, "a1" * 16 + "\n\n" + "a1" * 16])
 @example(["a1" * 15 + "\n" + "a1" * 99, "a1\n" * 50, ("a1" * 38 + "\r\n") * 3 + "a=="])
@@ -131,6 +133,13 @@ def test_markers_are_found_as_by_lower_case_search(parts: list[str]) -> None:
     places = [(head(text).lower().find(m), i + 1) for i, m in enumerate(markers)]
     first = min((place for place in places if place[0] >= 0), default=(0, 0))
     assert found.tolist() == [0, first[1]]
+
+
+def test_a_marker_inside_a_harmless_phrase_is_none() -> None:
+    texts = ["may be x", "be x, and x", "xbe x", "BE X", "be", "be xx", "be be x"]
+    data, offsets = buffers(pa.array(texts, pa.large_string()))
+    heads = line_statistics(data, offsets).head_bytes
+    assert first_marker(data, offsets, heads, ("x",), ("be x",)).tolist() == [0, 1, 1, 0, 0, 1, 0]
 
 
 class Visible(HTMLParser):

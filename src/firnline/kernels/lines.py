@@ -35,6 +35,7 @@ BASE64_CHARACTERS = 64
 BASE64_LINE = 32
 HEX_ITEMS = 8
 HEADER_CHARACTERS = 100
+LONG_LINE = 1_000
 HEAD_LINES = 5
 
 # Character classes, one bit each, so that the pass looks each byte up once.
@@ -78,6 +79,8 @@ class LineStatistics(NamedTuple):
     """Characters, line ends not counted; 0 for no lines."""
     alphanumeric_share: Shares
     letter_share: Shares
+    long_line_share: Shares
+    """Of characters in lines of more than LONG_LINE characters."""
     encoded_run: Counts
     """Characters of the longest run of base64 or escapes."""
     encoded_share: Shares
@@ -99,6 +102,7 @@ def line_statistics(data: Bytes, offsets: Offsets) -> LineStatistics:
         mean_line=shares[0],
         alphanumeric_share=shares[1],
         letter_share=shares[2],
+        long_line_share=shares[4],
         encoded_run=counts[4],
         encoded_share=shares[3],
         xml_header=counts[5],
@@ -110,11 +114,11 @@ def line_statistics(data: Bytes, offsets: Offsets) -> LineStatistics:
 def _measure(data: Bytes, offsets: Offsets, classes: Bytes) -> tuple[Counts, Shares]:
     documents = len(offsets) - 1
     counts = np.zeros((7, documents), dtype=np.int64)
-    shares = np.zeros((4, documents), dtype=np.float64)
+    shares = np.zeros((5, documents), dtype=np.float64)
     for document in range(documents):
         start, end = offsets[document], offsets[document + 1]
         characters = letters = digits = white = ends = 0
-        lines = line = longest_line = 0
+        lines = line = longest_line = in_long_lines = 0
         encoded = longest_run = 0
         base64_next = hex_next = start
         head_bytes = end - start
@@ -134,6 +138,7 @@ def _measure(data: Bytes, offsets: Offsets, classes: Bytes) -> tuple[Counts, Sha
                 if byte == 13 or i == start or data[i - 1] != 13:  # not the second half of \r\n
                     lines += 1
                     longest_line = max(longest_line, line)
+                    in_long_lines += line if line > LONG_LINE else 0
                     line = 0
                     if lines == HEAD_LINES:
                         head_bytes = i - start
@@ -154,6 +159,7 @@ def _measure(data: Bytes, offsets: Offsets, classes: Bytes) -> tuple[Counts, Sha
         if line:
             lines += 1
             longest_line = max(longest_line, line)
+            in_long_lines += line if line > LONG_LINE else 0
         counts[0, document] = characters
         counts[1, document] = characters - white
         counts[2, document] = lines
@@ -166,6 +172,7 @@ def _measure(data: Bytes, offsets: Offsets, classes: Bytes) -> tuple[Counts, Sha
         if characters:
             shares[1, document] = (letters + digits) / characters
             shares[2, document] = letters / characters
+            shares[4, document] = in_long_lines / characters
             # A pair of hex digits at the end of one kind of run can start the other kind.
             shares[3, document] = min(1.0, encoded / characters)
     return counts, shares
@@ -279,42 +286,56 @@ def _has_xml_header(data: Bytes, start: int, end: int, classes: Bytes) -> bool:
 
 
 def first_marker(
-    data: Bytes, offsets: Offsets, head_bytes: Counts, markers: tuple[str, ...]
+    data: Bytes,
+    offsets: Offsets,
+    head_bytes: Counts,
+    markers: tuple[str, ...],
+    harmless: tuple[str, ...] = (),
 ) -> Counts:
     """Which of `markers` (ASCII, lower case) comes first in each document's first `head_bytes`.
 
     The number is the marker's place in the tuple counted from 1; 0 where none occurs. Case of the
-    text is ignored. Where two start at one place, the one listed first counts.
+    text is ignored. Where two start at one place, the one listed first counts. Text that matches a
+    `harmless` phrase is passed over, so that a marker inside it is none.
     """
-    text = np.frombuffer("".join(markers).encode("ascii"), dtype=np.uint8)
-    bounds = np.cumsum([0, *(len(marker) for marker in markers)])
-    return _first_marker(data, offsets, head_bytes, text, bounds)
+    phrases = (*harmless, *markers)
+    text = np.frombuffer("".join(phrases).encode("ascii"), dtype=np.uint8)
+    bounds = np.cumsum([0, *(len(phrase) for phrase in phrases)])
+    return _first_marker(data, offsets, head_bytes, text, bounds, len(harmless))
 
 
 @kernel
 def _first_marker(
-    data: Bytes, offsets: Offsets, head_bytes: Counts, text: Bytes, bounds: Offsets
+    data: Bytes, offsets: Offsets, head_bytes: Counts, text: Bytes, bounds: Offsets, harmless: int
 ) -> Counts:
     found = np.zeros(len(offsets) - 1, dtype=np.int64)
     for document in range(len(found)):
         head_end = offsets[document] + head_bytes[document]
-        for i in range(offsets[document], head_end):
-            for marker in range(len(bounds) - 1):
-                size = bounds[marker + 1] - bounds[marker]
-                if i + size > head_end:
-                    continue
-                for j in range(size):
-                    byte = data[i + j]
-                    if 65 <= byte <= 90:
-                        byte |= 32
-                    if byte != text[bounds[marker] + j]:
-                        break
-                else:
-                    found[document] = marker + 1
+        i = offsets[document]
+        while i < head_end and not found[document]:
+            step = 1
+            for phrase in range(len(bounds) - 1):
+                if _has_phrase(data, i, head_end, text[bounds[phrase] : bounds[phrase + 1]]):
+                    if phrase < harmless:
+                        step = bounds[phrase + 1] - bounds[phrase]
+                    else:
+                        found[document] = phrase - harmless + 1
                     break
-            if found[document]:
-                break
+            i += step
     return found
+
+
+@kernel
+def _has_phrase(data: Bytes, i: int, end: int, phrase: Bytes) -> bool:
+    if i + len(phrase) > end:
+        return False
+    for j in range(len(phrase)):
+        byte = data[i + j]
+        if 65 <= byte <= 90:
+            byte |= 32
+        if byte != phrase[j]:
+            return False
+    return True
 
 
 def visible_text(data: Bytes, offsets: Offsets) -> Counts:
