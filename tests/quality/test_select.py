@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -17,7 +18,7 @@ from pydantic import ValidationError
 
 from firnline.documents import document_shards, ledger_shards
 from firnline.errors import FirnlineError
-from firnline.quality.budgets import Supply, budgets
+from firnline.quality.budgets import Supply, budgets, document_counts
 from firnline.quality.select import SELECT_LEDGER, SelectConfig, run
 
 Write = Callable[..., Path]
@@ -33,7 +34,7 @@ def supplies(tokens: Mapping[str, Sequence[int]]) -> dict[str, Supply]:
 
 @settings(deadline=None, max_examples=200)
 @given(SUPPLIES, st.floats(0.01, 1))
-def test_budgets_keep_the_mix_and_are_met(tokens: dict[str, list[int]], part: float) -> None:
+def test_budgets_keep_the_mix(tokens: dict[str, list[int]], part: float) -> None:
     total = sum(map(sum, tokens.values()))
     wanted = max(1, round(part * total))
     supply = supplies(tokens)
@@ -46,11 +47,52 @@ def test_budgets_keep_the_mix_and_are_met(tokens: dict[str, list[int]], part: fl
         assert 2 * int(exact[name]) < tokens[name][0] or exact[name] < 1
     if not left_out:
         assert all(abs(found[name] - exact[name]) < 1 for name in tokens)
-    taken = {name: supply[name].documents_for(budget) for name, budget in found.items()}
-    sums = {name: sum(tokens[name][:count]) for name, count in taken.items()}
-    assert sum(sums.values()) >= wanted
-    for name, count in taken.items():
-        assert sum(tokens[name][: max(count - 1, 0)]) < max(found[name], 1)
+
+
+FEW = st.lists(st.integers(1, 60), min_size=1, max_size=6)
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.dictionaries(st.sampled_from(LANGUAGES), FEW, min_size=1), st.floats(0.01, 1))
+def test_no_other_counts_are_much_nearer(tokens: dict[str, list[int]], part: float) -> None:
+    wanted = max(1, round(part * sum(map(sum, tokens.values()))))
+    supply = supplies(tokens)
+    budget = budgets(wanted, supply, {})
+
+    def taken(counts: Mapping[str, int]) -> dict[str, int]:
+        return {name: sum(tokens[name][: counts[name]]) for name in tokens}
+
+    def surplus(counts: Mapping[str, int]) -> int:
+        return sum(max(0, have - budget[name]) for name, have in taken(counts).items())
+
+    found = document_counts(budget, supply)
+    last = max(tokens[name][count - 1] for name, count in found.items() if count)
+    assert 0 <= sum(taken(found).values()) - wanted < last
+    assert all(budget[name] or not count for name, count in found.items())
+    ranges = [range(len(tokens[name]) + 1 if budget[name] else 1) for name in tokens]
+    every = [dict(zip(tokens, counts, strict=True)) for counts in itertools.product(*ranges)]
+    enough = [counts for counts in every if sum(taken(counts).values()) >= wanted]
+    assert surplus(found) - min(map(surplus, enough)) < last
+    fitting = {
+        name: sum(sum(tokens[name][:n]) <= have for n in range(1, len(tokens[name]) + 1))
+        for name, have in budget.items()
+    }
+    for counts in enough:  # where one document more than what fits is enough, it is the best one
+        more = [counts[name] - count for name, count in fitting.items()]
+        if sorted(more) == [0] * (len(more) - 1) + [1]:
+            assert surplus(found) <= surplus(counts)
+
+
+def test_many_small_budgets_do_not_lift_the_total() -> None:
+    """Twelve languages, documents of one size: every one of them crossing its budget adds 14%."""
+    tokens = {"Python": [1900] * 65} | {f"language {n}": [1900] * 6 for n in range(11)}
+    supply = supplies(tokens)
+    budget = budgets(100_000, supply, {"Python": 0.5})
+    counts = document_counts(budget, supply)
+    total = 1900 * sum(counts.values())
+    assert 100_000 <= total < 101_900
+    assert abs(1900 * counts["Python"] - 50_000) <= 1900
+    assert all(counts[name] in (2, 3) for name in tokens if name != "Python")
 
 
 def test_a_set_share_leaves_the_others_in_proportion() -> None:
@@ -150,14 +192,11 @@ def test_the_selection_is_the_one_of_a_plain_loop(
             if name == language and split == "train"
         ]
         assert stats["supply_tokens"] == sum(count for *_, count in rows)
-        taken = 0
-        for score, key, count in sorted(rows):
-            if taken >= stats["budget"]:
-                break
-            taken += count
-            wanted.add(key)
-            assert stats["threshold"] <= -score
-        assert stats["tokens"] == taken
+        # The best first, and no document left out for a worse one.
+        best = sorted(rows)[: stats["documents"]]
+        assert stats["tokens"] == sum(count for *_, count in best)
+        assert stats["threshold"] == -best[-1][0]
+        wanted.update(key for _, key, _ in best)
     assert {row["id"] for row in data} == wanted
     assert result.stats["tokens"] == sum(row["tokens"] for row in data) >= 1500
     assert result.stats["documents"] == len(data) == len(wanted)
@@ -198,7 +237,7 @@ def test_the_ledger_explains_every_document(write_documents: Write, tmp_path: Pa
         else:
             assert row["rule"] == "below_budget"
             assert row["score"] <= threshold
-            assert row["detail"] == f"the budget of {language} was met at score {threshold:.6f}"
+            assert row["detail"] == f"the share of {language} was filled at score {threshold:.6f}"
 
 
 def test_a_random_order_is_seeded_and_needs_no_scores(

@@ -1,4 +1,4 @@
-"""Divides a token budget among languages."""
+"""Divides a token budget among languages, and says how many documents of each come nearest."""
 
 from __future__ import annotations
 
@@ -15,13 +15,56 @@ class Supply:
     """One language's documents in the order in which they would be taken, by their tokens."""
 
     def __init__(self, tokens: NDArray[np.int64]) -> None:
-        self._sums = np.cumsum(tokens, dtype=np.int64)
+        self._sums = np.concatenate([[0], np.cumsum(tokens, dtype=np.int64)])
         self.first = int(tokens[0]) if len(tokens) else 0
-        self.tokens = int(self._sums[-1]) if len(tokens) else 0
+        self.tokens = int(self._sums[-1])
 
-    def documents_for(self, budget: int) -> int:
-        """How many documents from the first reach the budget; the last of them crosses it."""
-        return int(np.searchsorted(self._sums, budget)) + 1 if budget > 0 else 0
+    def taken(self, documents: int) -> int:
+        """Tokens of the first `documents`."""
+        return int(self._sums[documents])
+
+    def next(self, documents: int) -> int:
+        """Tokens of the document after the first `documents`; 0 where there is none."""
+        return int(self._sums[min(documents + 1, len(self._sums) - 1)] - self._sums[documents])
+
+    def within(self, tokens: int) -> int:
+        """The most documents from the first that have no more than `tokens`."""
+        return int(np.searchsorted(self._sums, tokens, side="right")) - 1
+
+
+def document_counts(budget: Mapping[str, int], supply: Mapping[str, Supply]) -> dict[str, int]:
+    """How many documents each language gives, so that in all they have at least the budget.
+
+    `budget` is what `budgets` returns. What is minimised is the surplus: the tokens that languages
+    give above their budgets, added up. It bounds what matters: the total is above the whole budget
+    by no more, and all languages together are below theirs by no more.
+
+    Each language first gives the documents that fit. Then the next document of the language
+    follows whose surplus is the least part of it, until one more would do; the last is the one
+    that ends the shortage at the least surplus. The surplus is above the least possible by less
+    than the last document: what came before is what a greedy fractional knapsack takes, which
+    is optimal, and was still short. A language without a budget gives nothing.
+    """
+    counts = {name: supply[name].within(tokens) for name, tokens in budget.items() if tokens}
+    short = sum(budget.values()) - sum(supply[name].taken(n) for name, n in counts.items())
+    surplus = 0
+    ends = []  # (surplus, tokens of the last document, counts): the shortages ended on the way
+    while short > 0:
+        steps = []  # (surplus added, tokens added, language)
+        for name, count in sorted(counts.items()):
+            if more := supply[name].next(count):
+                above = supply[name].taken(count) + more - budget[name]
+                steps.append((min(above, more), more, name))
+        for above, more, name in steps:
+            if more >= short:
+                ends.append((surplus + above, more, counts | {name: counts[name] + 1}))
+        above, more, name = min(steps, key=lambda step: (Fraction(step[0], step[1]), step))
+        counts[name] += 1
+        surplus += above
+        short -= more
+    if ends:
+        counts = min(ends, key=lambda end: end[:2])[2]
+    return {name: counts.get(name, 0) for name in budget}
 
 
 def budgets(

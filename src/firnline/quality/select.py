@@ -1,4 +1,4 @@
-"""Select: the best documents of each language until a token budget is met.
+"""Select: the best documents of each language, as many as a token budget asks for.
 
 Arctic-SnowCoder, section 2.3: files are ranked per language and the top is taken until the budget
 is met, with the language mix of pretraining; section 2.4 raises one language's share.
@@ -31,7 +31,7 @@ from firnline.documents import (
 )
 from firnline.errors import FirnlineError
 from firnline.languages import LANGUAGES
-from firnline.quality.budgets import Supply, budgets
+from firnline.quality.budgets import Supply, budgets, document_counts
 from firnline.quality.sampling import HELDOUT
 from firnline.settings import Count
 from firnline.stage import StageResult, Stats, Workspace, run_stage
@@ -98,10 +98,10 @@ def run(
 ) -> StageResult:
     """Selects from `documents` those that `tokens` (a token folder) and `scores` rank best.
 
-    The language of the last document taken crosses its budget, so that the selection has at least
-    `config.tokens` tokens. Ledger rules: `heldout`, `not_tokenized`, `below_budget`. Raises
-    FirnlineError where the budget, or the share of a language, is above the supply, and where a
-    document has no score.
+    The selection has at least `config.tokens` tokens, and each language as near to its share as
+    whole documents allow (`firnline.quality.budgets.document_counts`). Ledger rules: `heldout`,
+    `not_tokenized`, `below_budget`. Raises FirnlineError where the budget, or the share of a
+    language, is above the supply, and where a document has no score.
     """
     if (scores is None) == (config.order == "score"):
         wanted = "needs an annotate folder" if scores is None else "takes no scores"
@@ -116,7 +116,8 @@ def run(
         ranked = _ranked(config, corpus)
         supply = {name: Supply(corpus.tokens[order]) for name, order in ranked.items()}
         budget = budgets(config.tokens, supply, config.language_share)
-        chosen = {name: ranked[name][: supply[name].documents_for(budget[name])] for name in ranked}
+        counts = document_counts(budget, supply)
+        chosen = {name: rows[: counts[name]] for name, rows in ranked.items()}
         _write_ledgers(workspace.folder, shards, corpus, chosen)
         sizes = {path.stem: path.stat().st_size / 1e6 for path in shards}
         items = {path.stem: path for path in shards}
@@ -240,8 +241,8 @@ def _write_ledgers(
 
 def _detail(language: str, threshold: float | None) -> str:
     if threshold is None:
-        return f"the budget of {language} was met without it"
-    return f"the budget of {language} was met at score {threshold:.6f}"
+        return f"the share of {language} was filled without it"
+    return f"the share of {language} was filled at score {threshold:.6f}"
 
 
 def _threshold(corpus: _Corpus, rows: NDArray[np.int64]) -> float | None:
