@@ -103,6 +103,9 @@ def test_overrides_by_number_and_by_language() -> None:
     assert first_rule(text, "Go", rules.table({"longest_line": 499})) == "longest_line"
     assert first_rule(text, "Go", rules.table({"longest_line": {"Go": 499}})) == "longest_line"
     assert first_rule(text, "Java", rules.table({"longest_line": {"Go": 499}})) is None
+    long = PROSE * 200 + "x" * 1001
+    assert first_rule(long, "Go") is None
+    assert first_rule(long, "Go", rules.table({"long_line_share": 0})) == "long_line_share"
     # A number leaves alone what the rule leaves alone; a language can be added by name.
     assert first_rule("abc\n" * 9, "Python", rules.table({"data_lines": 5})) is None
     added = rules.table({"data_lines": {"Python": 5}})
