@@ -79,7 +79,7 @@ def options(
 def run(
     recipe: Annotated[str, typer.Argument(help="A packaged recipe or a YAML file.")],
     out: Out,
-    settings: Set = [],  # noqa: B006  # typer copies it
+    settings: Set = [],
     until: Annotated[str | None, typer.Option("--until", help="Stop after this stage.")] = None,
     workers: Workers = None,
     as_json: AsJson = False,
@@ -104,7 +104,7 @@ def run(
 @app.command()
 def plan(
     recipe: Annotated[str, typer.Argument(help="A packaged recipe or a YAML file.")],
-    settings: Set = [],  # noqa: B006  # typer copies it
+    settings: Set = [],
     device: Annotated[str, typer.Option(help="What trains: cpu, a100, h100, h200.")] = "cpu",
     devices: Annotated[int, typer.Option(min=1, help="How many of them.")] = 1,
     as_json: AsJson = False,
@@ -129,7 +129,7 @@ def ingest(
         ),
     ],
     out: Out,
-    settings: Set = [],  # noqa: B006  # typer copies it
+    settings: Set = [],
     workers: Workers = None,
     as_json: AsJson = False,
 ) -> None:
@@ -144,13 +144,13 @@ def ingest(
 def curate(
     documents: Documents,
     out: Out,
-    benchmarks: Benchmarks = [],  # noqa: B006  # typer copies it
+    benchmarks: Benchmarks = [],
     against: Annotated[
         list[Path],
         typer.Option("--against", help="Documents that count as already there; may be repeated."),
-    ] = [],  # noqa: B006  # typer copies it
+    ] = [],
     seed: Seed = 0,
-    settings: Set = [],  # noqa: B006  # typer copies it
+    settings: Set = [],
     workers: Workers = None,
     as_json: AsJson = False,
 ) -> None:
@@ -166,7 +166,7 @@ def curate(
 def synthesize(
     documents: Documents,
     out: Out,
-    settings: Set = [],  # noqa: B006  # typer copies it
+    settings: Set = [],
     workers: Workers = None,
     as_json: AsJson = False,
 ) -> None:
@@ -183,7 +183,7 @@ def tokenizer(
     out: Out,
     vocabulary_size: Annotated[int, typer.Option(min=1, help="Entries, specials included.")],
     seed: Seed = 0,
-    settings: Set = [],  # noqa: B006  # typer copies it
+    settings: Set = [],
     workers: Workers = None,
     as_json: AsJson = False,
 ) -> None:
@@ -200,7 +200,7 @@ def pack(
     tokenizer_folder: TokenizerFolder,
     out: Out,
     seed: Seed = 0,
-    settings: Set = [],  # noqa: B006  # typer copies it
+    settings: Set = [],
     workers: Workers = None,
     as_json: AsJson = False,
 ) -> None:
@@ -218,9 +218,9 @@ def annotate(
     positives: Annotated[
         list[Path], typer.Option("--positives", help="Documents of high quality; may be repeated.")
     ],
-    benchmarks: Benchmarks = [],  # noqa: B006  # typer copies it
+    benchmarks: Benchmarks = [],
     seed: Seed = 0,
-    settings: Set = [],  # noqa: B006  # typer copies it
+    settings: Set = [],
     workers: Workers = None,
     as_json: AsJson = False,
 ) -> None:
@@ -243,9 +243,9 @@ def select(
     share: Annotated[
         list[str],
         typer.Option("--share", metavar="LANGUAGE=SHARE", help="Share of one language's tokens."),
-    ] = [],  # noqa: B006  # typer copies it
+    ] = [],
     seed: Seed = 0,
-    settings: Set = [],  # noqa: B006  # typer copies it
+    settings: Set = [],
     workers: Workers = None,
     as_json: AsJson = False,
 ) -> None:
@@ -280,12 +280,12 @@ def train(
     shape: Annotated[
         list[str],
         typer.Option("--model", metavar="KEY=VALUE", help="Shape of a fresh model; repeat."),
-    ] = [],  # noqa: B006  # typer copies it
+    ] = [],
     init: Annotated[
         Path | None, typer.Option(help="A checkpoint to start from, instead of a fresh model.")
     ] = None,
     seed: Seed = 0,
-    settings: Set = [],  # noqa: B006  # typer copies it
+    settings: Set = [],
     as_json: AsJson = False,
 ) -> None:
     """Train one phase on a token folder, from nothing or from a checkpoint."""
@@ -345,9 +345,9 @@ def evaluate(
     tokenizer_folder: Annotated[
         Path | None, typer.Option("--tokenizer", help="Default: the first checkpoint's own.")
     ] = None,
-    benchmarks: Benchmarks = [],  # noqa: B006  # typer copies it
+    benchmarks: Benchmarks = [],
     seed: Seed = 0,
-    settings: Set = [],  # noqa: B006  # typer copies it
+    settings: Set = [],
     workers: Workers = None,
     as_json: AsJson = False,
 ) -> None:
@@ -390,7 +390,7 @@ def why(
     wanted: Annotated[str, typer.Argument(metavar="PATH_OR_ID", help="A path, its end, or an id.")],
     as_json: AsJson = False,
 ) -> None:
-    """Explain one document: every rule it met, with the value measured, and where it went."""
+    """Explain one document: every rule it met, with the value measured, and when it trained."""
     from firnline.why import why as explain
 
     found = explain(run_folder, wanted)
@@ -506,7 +506,7 @@ def _hours(hours: float) -> str:
 
 
 def _print_document(document: Mapping[str, Any]) -> None:
-    stdout.rule(f"{document['repo'] or ''}  {document['path']}", align="left")
+    stdout.rule(f"{document['repo'] or ''}  {document['path'] or '(no name)'}", align="left")
     stdout.print(f"id {document['id']}", highlight=False)
     for row in document["stages"]:
         verdict = "kept" if row["kept"] else f"dropped by {row['rule']}"
@@ -521,3 +521,15 @@ def _print_document(document: Mapping[str, Any]) -> None:
             stdout.print(f"{'':<18} {', '.join(values)}", style="dim", highlight=False)
     for row in document["tokens"]:
         stdout.print(f"{row['folder']:<18} {row['tokens']:,} tokens", highlight=False)
+    for row in document["phases"]:
+        stdout.print(f"{row['phase']:<18} {_trained(row)}", highlight=False, soft_wrap=True)
+
+
+def _trained(row: Mapping[str, Any]) -> str:
+    """`trained on in 12 samples, at steps 3, 17, ... of 391`."""
+    if not row["samples"]:
+        return f"none of its tokens came up in {row['of_steps']:,} steps"
+    samples = "1 sample" if row["samples"] == 1 else f"{row['samples']:,} samples"
+    steps = ", ".join(f"{step:,}" for step in row["steps"])
+    more = ", ..." if len(row["steps"]) < row["samples"] and len(row["steps"]) > 9 else ""
+    return f"trained on in {samples}, at steps {steps}{more} of {row['of_steps']:,}"

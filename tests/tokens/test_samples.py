@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from firnline.errors import FirnlineError
 from firnline.tokens import pack
-from firnline.tokens.permutation import permute, random_words, shuffled_groups
+from firnline.tokens.permutation import permute, random_words, shuffled_groups, unpermute
 from firnline.tokens.samples import Samples, check
 from firnline.tokens.tokenizer import Tokenizer
 
@@ -74,6 +74,20 @@ def test_each_token_of_an_epoch_is_a_target_once_but_for_the_tail(
     assert set(targets.values()) == {1}
     assert len(targets) == count * length
     assert targets.keys() <= everything
+
+
+@pytest.mark.parametrize("length", [31, LENGTH, 4096])
+def test_numbers_of_a_document_are_those_a_scan_finds(folder: Path, length: int) -> None:
+    samples = samples_of(folder, length)
+    count = min(samples.samples_per_epoch * 5 // 2, 400)  # ends inside an epoch
+    scanned: dict[bytes, list[int]] = {name: [] for name in documents_of(folder)}
+    for number in range(count):
+        for name in {piece.id for piece in samples.documents(number)}:
+            scanned[name].append(number)
+    for name, numbers in scanned.items():
+        assert samples.numbers_of(name, count).tolist() == numbers
+    assert samples.numbers_of(bytes(16), count).tolist() == []
+    assert samples.numbers_of(next(iter(scanned)), 0).tolist() == []
 
 
 def test_documents_say_what_the_batch_holds(folder: Path) -> None:
@@ -173,6 +187,7 @@ SHUFFLED = [4, 0, 3, 6, 5, 2, 1]
 @pytest.mark.parametrize("size", [1, 2, 3, 4, 5, 16, 17, 1000, 4097, 65536])
 def test_the_permutation_is_one(size: int) -> None:
     sent = permute(np.arange(size), size, 1, "x")
+    assert unpermute(sent, size, 1, "x").tolist() == list(range(size))
     assert np.array_equal(np.sort(sent), np.arange(size))
     part = permute(np.arange(size // 2, size), size, 1, "x")
     assert np.array_equal(part, sent[size // 2 :])

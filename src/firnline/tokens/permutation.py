@@ -7,6 +7,7 @@ promises the words of its bit generators, not the results of its `shuffle`.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
@@ -45,19 +46,41 @@ def permute(numbers: Integers, size: int, *key: str | int) -> Integers:
     A balanced Feistel network over the next power of four; a number that falls outside is sent
     on until it is inside (cycle walking), fewer than four times on average.
     """
+    return _walk(_feistel, numbers, size, key)
+
+
+def unpermute(numbers: Integers, size: int, *key: str | int) -> Integers:
+    """What `permute` sends to each of `numbers`: its inverse, at the same cost."""
+    return _walk(_feistel_back, numbers, size, key)
+
+
+def _walk(
+    network: Callable[[Words, np.uint64, Words], Words],
+    numbers: Integers,
+    size: int,
+    key: tuple[str | int, ...],
+) -> Integers:
     half = np.uint64(max(1, ((size - 1).bit_length() + 1) // 2))
-    mask = np.uint64((1 << int(half)) - 1)
     rounds = random_words(_ROUNDS, *key, "permute")
-    sent = _feistel(numbers.astype(np.uint64), half, mask, rounds)
+    sent = network(numbers.astype(np.uint64), half, rounds)
     while (outside := np.flatnonzero(sent >= size)).size:
-        sent[outside] = _feistel(sent[outside], half, mask, rounds)
+        sent[outside] = network(sent[outside], half, rounds)
     return sent.astype(np.int64)
 
 
-def _feistel(numbers: Words, half: np.uint64, mask: np.uint64, rounds: Words) -> Words:
+def _feistel(numbers: Words, half: np.uint64, rounds: Words) -> Words:
+    mask = np.uint64((1 << int(half)) - 1)
     left, right = numbers >> half, numbers & mask
     for word in rounds:
         left, right = right, left ^ (_mix(right ^ word) & mask)
+    return (left << half) | right
+
+
+def _feistel_back(numbers: Words, half: np.uint64, rounds: Words) -> Words:
+    mask = np.uint64((1 << int(half)) - 1)
+    left, right = numbers >> half, numbers & mask
+    for word in rounds[::-1]:
+        left, right = right ^ (_mix(left ^ word) & mask), left
     return (left << half) | right
 
 

@@ -16,10 +16,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from firnline.documents import parquet_file
 from firnline.errors import FirnlineError
-from firnline.tokens.permutation import permute, shuffled_groups
+from firnline.tokens.permutation import permute, shuffled_groups, unpermute
 from firnline.tokens.tokenizer import Tokenizer
 
 Integers = npt.NDArray[np.int64]
@@ -114,6 +116,27 @@ class Samples:
                 rows, pieces.start.tolist(), pieces.length.tolist(), strict=True
             )
         ]
+
+    def numbers_of(self, document: bytes, samples: int) -> Integers:
+        """Which of the samples 0 to `samples - 1` hold tokens of the document, in order.
+
+        Costs one order of the documents for each epoch begun, no look at the samples. Empty where
+        the folder does not hold the document.
+        """
+        row = pc.index(self._names.column("id"), pa.scalar(document, pa.binary(16))).as_py()
+        found = [np.zeros(0, dtype=np.int64)]
+        for epoch in range(-(-samples // self.samples_per_epoch) if row >= 0 else 0):
+            order, bounds = self._epoch(epoch)
+            place = int(np.flatnonzero(order == row)[0])
+            begin, end = int(bounds[place]), int(bounds[place + 1])
+            # Sequence s takes the tokens s * length to (s + 1) * length, the last one included.
+            first = max(0, (begin - 1) // self.sequence_length)
+            last = min((end - 1) // self.sequence_length, self.samples_per_epoch - 1)
+            sequences = np.arange(first, last + 1, dtype=np.int64)
+            inside = unpermute(sequences, self.samples_per_epoch, *self._key(epoch))
+            found.append(np.sort(inside) + epoch * self.samples_per_epoch)
+        numbers = np.concatenate(found)
+        return numbers[numbers < samples]
 
     def _pieces(self, start: int, count: int) -> _Pieces:
         if start < 0 or count < 1:
