@@ -126,12 +126,22 @@ def test_five_mistakes_are_reported_at_once_with_their_keys() -> None:
         (["colour=blue"], "colour: no such key"),
         (["seed=-1"], "seed: a whole number"),
         (["phases=3"], "phases: a mapping"),
+        (
+            ["phases.corpus={data: corpus, tokens: 80k, schedule: {kind: constant, peak: 1e-3}}"],
+            "phases.corpus: pack-corpus has that name",
+        ),
     ],
 )
 def test_contradictions(settings: list[str], complaint: str) -> None:
     with pytest.raises(FirnlineError) as caught:
         recipe.load("quickstart", settings)
     assert any(complaint in line for line in caught.value.details), caught.value.details
+
+
+def test_an_annotator_needs_examples() -> None:
+    raw = recipe.load("quickstart").raw
+    del raw["synthesize"]
+    assert any(line.startswith("annotate: its good examples") for line in mistakes(raw))
 
 
 @pytest.mark.parametrize(

@@ -138,3 +138,29 @@ def test_a_second_process_is_refused(tmp_path: Path) -> None:
 def test_fingerprint_of_a_missing_input_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(FirnlineError, match="no such file or folder"):
         fingerprint(tmp_path / "absent")
+
+
+def test_a_folder_inside_a_finished_stage_is_known_by_the_stage(tmp_path: Path) -> None:
+    def with_folder(workspace: Workspace) -> dict[str, int]:
+        (workspace.folder / "inside").mkdir()
+        (workspace.folder / "inside" / "weights").write_text("1")
+        return {}
+
+    out = tmp_path / "stage"
+    run_stage("test", Config(), {}, out, with_folder, room="corpus")
+    before = fingerprint(out / "inside")
+    assert before != fingerprint(out)
+    (out / "inside" / "weights").touch()  # as a copy would
+    assert fingerprint(out / "inside") == before
+    run_stage("test", Config(factor=3), {}, out, with_folder, room="corpus")
+    assert fingerprint(out / "inside") != before
+
+
+def test_a_manifest_of_something_else_is_a_file_like_any(tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_text('{"name": "a web page"}')
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "part").write_text("one")
+    before = fingerprint(tmp_path), fingerprint(tmp_path / "data")
+    (tmp_path / "data" / "part").write_text("other")
+    assert before[0] != fingerprint(tmp_path)
+    assert before[1] != fingerprint(tmp_path / "data")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -40,24 +42,55 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print the answer as JSON."
 Seed = Annotated[int, typer.Option("--seed", min=0, help="The seed of everything random.")]
 Documents = Annotated[Path, typer.Argument(help="A folder of Documents.")]
 Benchmarks = Annotated[
-    list[str], typer.Option("--benchmark", help="`basics`, or NAME=PATH; may be repeated.")
+    list[str] | None, typer.Option("--benchmark", help="`basics`, or NAME=PATH; may be repeated.")
 ]
 TokenizerFolder = Annotated[Path, typer.Option("--tokenizer", help="A tokenizer folder.")]
 
+# What the file system refuses wherever a path is given.
+_MENDABLE = {
+    errno.EACCES,
+    errno.EDQUOT,
+    errno.EEXIST,
+    errno.EISDIR,
+    errno.ENAMETOOLONG,
+    errno.ENOSPC,
+    errno.ENOTDIR,
+    errno.EPERM,
+    errno.EROFS,
+}
+_STOPPED = 130  # what typer makes of Ctrl-C
+
 
 def main() -> None:
-    """Runs the command line: what the user can mend is one line and exit status 1."""
+    """The program `firnline`."""
+    if status := command_line():
+        sys.stdout.flush()
+        sys.stderr.flush()
+        # The engine may be at work still: its threads abort where Python is torn down under them.
+        os._exit(status)
+
+
+def command_line() -> int:
+    """Does what `sys.argv` says and returns the exit status.
+
+    What the user can mend is one line and status 1. Anything else is a fault of ours and is
+    raised.
+    """
     try:
         app()
     except FirnlineError as error:
         print(f"firnline: {error}", file=sys.stderr)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        print("firnline: stopped; run the same command again to go on", file=sys.stderr)
-        sys.exit(130)
-    except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(1)
+        return 1
+    except OSError as error:
+        if error.errno not in _MENDABLE:
+            raise
+        print(f"firnline: {error.strerror}: {error.filename}", file=sys.stderr)
+        return 1
+    except SystemExit as end:
+        if end.code == _STOPPED:
+            print("firnline: stopped; run the same command again to go on", file=sys.stderr)
+        return end.code if isinstance(end.code, int) else 0
+    return 0
 
 
 def _version(wanted: bool) -> None:
@@ -91,8 +124,7 @@ def run(
     loaded = recipes.load(recipe, settings)
     results = pipeline.run(loaded, out, until=until, workers=workers)
     if as_json:
-        rows = {name: {"folder": str(r.folder), "stats": r.stats} for name, r in results.items()}
-        print(json.dumps(rows))
+        print(json.dumps({name: _answer(result) for name, result in results.items()}))
         return
     if "evaluate" in results:
         answer = json.loads((out / "evaluate" / "results.json").read_text())
@@ -144,7 +176,7 @@ def ingest(
 def curate(
     documents: Documents,
     out: Out,
-    benchmarks: Benchmarks = [],
+    benchmarks: Benchmarks = None,
     against: Annotated[
         list[Path],
         typer.Option("--against", help="Documents that count as already there; may be repeated."),
@@ -199,7 +231,6 @@ def pack(
     documents: Documents,
     tokenizer_folder: TokenizerFolder,
     out: Out,
-    seed: Seed = 0,
     settings: Set = [],
     workers: Workers = None,
     as_json: AsJson = False,
@@ -207,7 +238,7 @@ def pack(
     """Encode Documents into token shards."""
     from firnline.tokens import pack as packing
 
-    config = _config(packing.PackConfig, settings, seed=seed)
+    config = _config(packing.PackConfig, settings)
     _finish(packing.run(config, documents, tokenizer_folder, out, workers=workers), as_json)
 
 
@@ -218,7 +249,7 @@ def annotate(
     positives: Annotated[
         list[Path], typer.Option("--positives", help="Documents of high quality; may be repeated.")
     ],
-    benchmarks: Benchmarks = [],
+    benchmarks: Benchmarks = None,
     seed: Seed = 0,
     settings: Set = [],
     workers: Workers = None,
@@ -257,7 +288,7 @@ def select(
         settings,
         tokens=budget,
         order="random" if scores is None else "score",
-        language_share=parse_settings(share),
+        language_share=parse_settings(share, "--share"),
         seed=seed,
     )
     _finish(selection.run(config, documents, tokens, scores, out, workers=workers), as_json)
@@ -268,7 +299,7 @@ def train(
     tokens: Annotated[Path, typer.Argument(help="A token folder.")],
     tokenizer_folder: TokenizerFolder,
     out: Out,
-    budget: Annotated[str, typer.Option("--tokens", help="Tokens to train on, such as 500B.")],
+    budget: Annotated[str, typer.Option(help="Tokens to train on, such as 500B.")],
     sequence_length: Annotated[int, typer.Option(min=1, help="Tokens a sample predicts.")],
     batch_sequences: Annotated[int, typer.Option(min=1, help="Samples for one step.")],
     peak: Annotated[float, typer.Option(help="Highest learning rate.")],
@@ -302,14 +333,14 @@ def train(
     if init is not None:
         if preset or shape:
             raise FirnlineError("--init and a shape", mend="leave out --preset and --model")
-        model = checkpoint.read_config(init)
+        model = checkpoint.read_config(_checkpoint(init))
     else:
         if preset is not None and preset not in PRESETS:
             known = ", ".join(sorted(PRESETS))
             raise FirnlineError(f"no preset {preset!r}", mend=f"there are {known}")
         values = PRESETS[preset].model_dump() if preset else {"context": sequence_length}
         values["vocabulary_size"] = samples.vocabulary_size
-        model = make(ModelConfig, merge(values, parse_settings(shape)))
+        model = make(ModelConfig, merge(values, parse_settings(shape, "--model")))
     curve = {"kind": schedule, "peak": peak, "floor": floor, "warmup_steps": warmup_steps}
     config = _config(
         PhaseConfig,
@@ -336,7 +367,7 @@ def train(
 @app.command()
 def evaluate(
     models: Annotated[
-        list[str], typer.Argument(help="Checkpoint folders, each FOLDER or NAME=FOLDER.")
+        list[str], typer.Argument(help="Checkpoints or training stages: FOLDER or NAME=FOLDER.")
     ],
     documents: Annotated[
         Path, typer.Option("--documents", help="Documents; their held-out split is used.")
@@ -345,7 +376,7 @@ def evaluate(
     tokenizer_folder: Annotated[
         Path | None, typer.Option("--tokenizer", help="Default: the first checkpoint's own.")
     ] = None,
-    benchmarks: Benchmarks = [],
+    benchmarks: Benchmarks = None,
     seed: Seed = 0,
     settings: Set = [],
     workers: Workers = None,
@@ -362,7 +393,7 @@ def evaluate(
         name = name if equals else folder.name
         if name in folders:
             raise FirnlineError(f"two models are called {name!r}", mend="write NAME=FOLDER")
-        folders[name] = folder
+        folders[name] = _checkpoint(folder)
     own = tokenizer_folder or next(iter(folders.values()))
     config = _config(stage.EvaluateConfig, settings, benchmarks=benchmarks, seed=seed)
     result = stage.run(
@@ -401,8 +432,15 @@ def why(
         _print_document(document)
 
 
+def _checkpoint(folder: Path) -> Path:
+    """The checkpoint folder that a path means: itself, or the one inside a training stage."""
+    inside = folder / "checkpoint"
+    return inside if inside.is_dir() else folder
+
+
 def _config(kind: type[BaseModel], settings: list[str], **given: Any) -> Any:
-    values = {name: value for name, value in given.items() if name in kind.model_fields}
+    """A config from a command's options; one that was not given (None) keeps its default."""
+    values = {name: value for name, value in given.items() if value is not None}
     return make(kind, merge(values, parse_settings(settings)))
 
 
@@ -422,13 +460,18 @@ def _source(text: str) -> dict[str, str]:
 
 def _finish(result: StageResult, as_json: bool) -> None:
     if as_json:
-        print(json.dumps({"folder": str(result.folder), "stats": result.stats}))
+        print(json.dumps(_answer(result)))
         return
     for name, value in result.stats.items():
         if isinstance(value, int | float | str):
             shown = f"{value:,}" if isinstance(value, int) else str(value)
             stdout.print(f"{name:<20} {shown}", highlight=False)
     stdout.print(f"{'folder':<20} {result.folder}", highlight=False, soft_wrap=True)
+
+
+def _answer(result: StageResult) -> dict[str, Any]:
+    """What `--json` says of a stage."""
+    return {"folder": str(result.folder), "skipped": result.skipped, "stats": result.stats}
 
 
 def _figure(entry: Mapping[str, Any] | None) -> str:

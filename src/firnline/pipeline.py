@@ -58,7 +58,7 @@ def run(
         results[step.name] = step.run()
     _join_metrics(recipe, out)
     if last == len(names) - 1:
-        progress.say(f"report: {page.write(out)}")
+        page.write(out)
     return results
 
 

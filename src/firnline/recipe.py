@@ -300,10 +300,14 @@ class _Reader:
         annotate: AnnotateConfig | None,
         synthesize: SynthesisConfig | None,
     ) -> None:
+        if annotate is not None and "synthesize" not in self.raw:
+            self.mistakes.append("annotate: its good examples come from a synthesize section")
         earlier: set[str] = set()
         named = set(self.raw.get("phases") or {}) if phases else set()
         for phase in phases:
             key, data = f"phases.{phase.name}", phase.data
+            if phase.name in ("corpus", "synthetic"):
+                self.mistakes.append(f"{key}: pack-{phase.name} has that name, call it otherwise")
             if data.init is not None and data.init not in earlier and data.init in named:
                 self.mistakes.append(f"{key}.init: {data.init!r} does not come before this phase")
             elif data.init is not None and data.init not in named:
@@ -323,7 +327,7 @@ class _Reader:
                     self.mistakes.append(
                         f"{key}.language_share.{language}: between 0 and 1, got {share}"
                     )
-            if sum(data.language_share.values()) > 1:
+            if sum(data.language_share.values()) > 1 + 1e-9:
                 self.mistakes.append(f"{key}.language_share: the shares add up to more than 1")
             earlier.add(phase.name)
 

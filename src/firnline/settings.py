@@ -28,8 +28,11 @@ Count = Annotated[int, BeforeValidator(read_count)]
 """A whole number that people may write as `500B`."""
 
 
-def parse_settings(lines: Sequence[str]) -> dict[str, Any]:
-    """`a.b=3` lines as nested mappings; values are YAML. Every malformed line is reported."""
+def parse_settings(lines: Sequence[str], option: str = "--set") -> dict[str, Any]:
+    """`a.b=3` lines as nested mappings; values are YAML. Every malformed line is reported.
+
+    `option` is what the lines were given with.
+    """
     tree: dict[str, Any] = {}
     mistakes = []
     for line in lines:
@@ -51,7 +54,7 @@ def parse_settings(lines: Sequence[str]) -> dict[str, Any]:
         else:
             place[last] = value
     if mistakes:
-        raise FirnlineError("--set: " + "; ".join(mistakes), mend="write --set key=value")
+        raise FirnlineError(f"{option}: {'; '.join(mistakes)}", mend=f"write {option} key=value")
     return tree
 
 
