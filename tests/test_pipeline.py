@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -230,11 +230,13 @@ def test_kills_at_random_moments_lead_to_the_same_bytes(
         until = [*command, "--until", name]
         if name in phases:
             step = moments.randrange(phases[name].training.steps)
-            kill_in(until, name, after_rows(run / f".{name}.partial" / "metrics.jsonl", step))
+            metrics = run / f".{name}.partial" / "metrics.jsonl"
+            kill_in(until, name, 60, lambda path=metrics, rows=step: lines_of(path) >= rows)
             moment = f"step {step}"
         else:
-            delay = moments.uniform(0, seconds + (1.5 if name in COLD else 0.0))
-            kill_in(until, name, lambda delay=delay: time.sleep(delay))
+            # Where nothing was compiled before, the undisturbed run took longer.
+            delay = moments.uniform(0, min(seconds, 3.0) + (1.5 if name in COLD else 0.0))
+            kill_in(until, name, delay, lambda: False)
             moment = f"{delay:.2f} s"
         in_time += not (run / name).exists()
         print(f"{name}: killed after {moment}; finished: {(run / name).exists()}")
@@ -246,8 +248,11 @@ def test_kills_at_random_moments_lead_to_the_same_bytes(
     assert all(name.endswith(".lock") for name in hidden), hidden
 
 
-def kill_in(command: list[str], stage: str, wait: Callable[[], None]) -> None:
-    """Starts the command, waits until the stage begins, waits more, kills the process group."""
+def kill_in(command: list[str], stage: str, seconds: float, enough: Callable[[], bool]) -> None:
+    """Starts the command, waits until the stage begins, then until `enough` or for `seconds`.
+
+    Then, or where the command has ended by itself, kills its process group.
+    """
     process = subprocess.Popen(
         command,
         stderr=subprocess.PIPE,
@@ -264,23 +269,15 @@ def kill_in(command: list[str], stage: str, wait: Callable[[], None]) -> None:
                 break
         else:
             pytest.fail(f"{stage} did not begin:\n{''.join(lines)}")
-        wait()
+        end = time.monotonic() + seconds
+        while process.poll() is None and time.monotonic() < end and not enough():
+            time.sleep(0.005)
     finally:
-        os.killpg(process.pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         process.stderr.close()
         process.wait()
 
 
-def after_rows(metrics: Path, rows: int) -> Callable[[], None]:
-    """Waits until a phase has logged so many steps, or a minute."""
-
-    def wait() -> None:
-        end = time.monotonic() + 60
-        while time.monotonic() < end and metrics.parent.parent.exists():
-            if metrics.exists() and metrics.read_bytes().count(b"\n") >= rows:
-                return
-            if (metrics.parent.parent / metrics.parent.name[1:-8]).exists():  # finished
-                return
-            time.sleep(0.001)
-
-    return wait
+def lines_of(path: Path) -> int:
+    return path.read_bytes().count(b"\n") if path.exists() else -1

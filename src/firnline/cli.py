@@ -84,7 +84,8 @@ def command_line() -> int:
     except OSError as error:
         if error.errno not in _MENDABLE:
             raise
-        print(f"firnline: {error.strerror}: {error.filename}", file=sys.stderr)
+        place = f": {error.filename}" if error.filename else ""
+        print(f"firnline: {error.strerror}{place}", file=sys.stderr)
         return 1
     except SystemExit as end:
         if end.code == _STOPPED:

@@ -21,6 +21,7 @@ from firnline.errors import FirnlineError
 
 SHARD_BYTES = 256 << 20
 ROW_GROUP_BYTES = 64 << 20
+_AGAIN = "make it again: where a stage wrote it, remove the stage's folder and run the stage"
 
 DOCUMENT_SCHEMA = pa.schema(
     [
@@ -198,9 +199,7 @@ def parquet_file(path: Path) -> pq.ParquetFile:
     try:
         return pq.ParquetFile(path)
     except (pa.ArrowInvalid, OSError) as error:
-        raise FirnlineError(
-            f"cannot read {path}: {_one_line(error)}", mend="remove or make the file again"
-        ) from error
+        raise FirnlineError(f"cannot read {path}: {_one_line(error)}", mend=_AGAIN) from error
 
 
 def read_batches(
@@ -217,9 +216,7 @@ def read_batches(
         for batch in file.iter_batches(batch_size=rows, columns=wanted):
             yield _as_documents(batch)
     except (pa.ArrowInvalid, OSError) as error:
-        raise FirnlineError(
-            f"cannot read {path}: {_one_line(error)}", mend="remove or make the file again"
-        ) from error
+        raise FirnlineError(f"cannot read {path}: {_one_line(error)}", mend=_AGAIN) from error
 
 
 def read_columns(paths: Iterable[Path], columns: Sequence[str]) -> pa.Table:
