@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 from pydantic import BaseModel
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -481,15 +482,16 @@ def _figure(entry: Mapping[str, Any] | None) -> str:
         return "-"
     if entry["n"] < 2:
         return f"{entry['value']:.3f}"
-    return f"{entry['value']:.3f} [{entry['low']:.3f}, {entry['high']:.3f}]"
+    apart = " " if stdout.width >= 110 else "\n"
+    return f"{entry['value']:.3f}{apart}[{entry['low']:.3f}, {entry['high']:.3f}]"
 
 
 def _print_results(results: Mapping[str, Any]) -> None:
-    table = Table(title="Results, with 95% intervals", title_justify="left")
+    table = Table(title="Results, with 95% intervals", title_justify="left", box=SIMPLE_HEAD)
     models = results["models"]
     table.add_column("measure")
     for name in models:
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
     for measure, label in (
         ("bits_per_byte", "bits per byte, {}"),
         ("heldout_loss", "held-out loss, {}"),
