@@ -132,9 +132,12 @@ def plain_losses(config: PhaseConfig) -> list[float]:
     return losses
 
 
+@pytest.mark.parametrize("rest", [37, 5])  # the last step: three samples, part of one sample
 @pytest.mark.parametrize("micro_batch", [None, 2, 3])
-def test_the_loss_curve_is_a_plain_loops(micro_batch: int | None, tmp_path: Path) -> None:
-    config = phase(tokens=16 * 4 * 30 + 37, micro_batch_sequences=micro_batch)
+def test_the_loss_curve_is_a_plain_loops(
+    micro_batch: int | None, rest: int, tmp_path: Path
+) -> None:
+    config = phase(tokens=16 * 4 * 30 + rest, micro_batch_sequences=micro_batch)
     result = train(tmp_path / "out", config)
     rows = read_metrics(tmp_path / "out" / "metrics.jsonl")
     np.testing.assert_allclose([row["loss"] for row in rows], plain_losses(config), atol=1e-3)

@@ -144,7 +144,8 @@ def _batch(
             mend="use the tokenizer that the model was made for",
         )
     rows = torch.from_numpy(batch)
-    inputs, targets = rows[:, :-1], rows[:, 1:].contiguous()
+    # A copy: the row of a single sample is contiguous already, and masking must not reach inputs.
+    inputs, targets = rows[:, :-1], rows[:, 1:].clone(memory_format=torch.contiguous_format)
     if left < count * length:
         targets.view(-1)[left:] = IGNORE
     return inputs, targets
