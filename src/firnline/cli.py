@@ -6,17 +6,13 @@ import errno
 import json
 import os
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from pydantic import BaseModel
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table
 
-from firnline import __version__
+from firnline import __version__, show
 from firnline.errors import FirnlineError
 from firnline.settings import make, merge, parse_settings, read_count
 from firnline.stage import StageResult
@@ -29,7 +25,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-stdout = Console()
 
 Out = Annotated[Path, typer.Option("--out", help="The folder to make.")]
 Set = Annotated[
@@ -131,8 +126,8 @@ def run(
     if "evaluate" in results:
         answer = json.loads((out / "evaluate" / "results.json").read_text())
         answer["models"] = {phase.name: answer["models"][phase.name] for phase in loaded.phases}
-        _print_results(answer)
-        stdout.print(f"Report: {out / 'report.html'}", highlight=False, soft_wrap=True)
+        show.print_results(answer)
+        show.stdout.print(f"Report: {out / 'report.html'}", highlight=False, soft_wrap=True)
 
 
 @app.command()
@@ -151,7 +146,7 @@ def plan(
     if as_json:
         print(json.dumps(answer))
         return
-    _print_plan(answer)
+    show.print_plan(answer)
 
 
 @app.command()
@@ -404,7 +399,7 @@ def evaluate(
     if as_json:
         _finish(result, as_json)
         return
-    _print_results(json.loads((result.folder / "results.json").read_text()))
+    show.print_results(json.loads((result.folder / "results.json").read_text()))
 
 
 @app.command()
@@ -414,7 +409,7 @@ def report(
     """Write RUN/report.html: one file that opens without a network."""
     from firnline.report import page
 
-    stdout.print(str(page.write(run_folder)), highlight=False, soft_wrap=True)
+    show.stdout.print(str(page.write(run_folder)), highlight=False, soft_wrap=True)
 
 
 @app.command()
@@ -431,7 +426,7 @@ def why(
         print(json.dumps(found))
         return
     for document in found:
-        _print_document(document)
+        show.print_document(document)
 
 
 def _checkpoint(folder: Path) -> Path:
@@ -467,115 +462,10 @@ def _finish(result: StageResult, as_json: bool) -> None:
     for name, value in result.stats.items():
         if isinstance(value, int | float | str):
             shown = f"{value:,}" if isinstance(value, int) else str(value)
-            stdout.print(f"{name:<20} {shown}", highlight=False)
-    stdout.print(f"{'folder':<20} {result.folder}", highlight=False, soft_wrap=True)
+            show.stdout.print(f"{name:<20} {shown}", highlight=False)
+    show.stdout.print(f"{'folder':<20} {result.folder}", highlight=False, soft_wrap=True)
 
 
 def _answer(result: StageResult) -> dict[str, Any]:
     """What `--json` says of a stage."""
     return {"folder": str(result.folder), "skipped": result.skipped, "stats": result.stats}
-
-
-def _figure(entry: Mapping[str, Any] | None) -> str:
-    """`0.912 [0.871, 0.950]`, a dash, or the value alone where one unit gives no interval."""
-    if not entry:
-        return "-"
-    if entry["n"] < 2:
-        return f"{entry['value']:.3f}"
-    apart = " " if stdout.width >= 110 else "\n"
-    return f"{entry['value']:.3f}{apart}[{entry['low']:.3f}, {entry['high']:.3f}]"
-
-
-def _print_results(results: Mapping[str, Any]) -> None:
-    table = Table(title="Results, with 95% intervals", title_justify="left", box=SIMPLE_HEAD)
-    models = results["models"]
-    table.add_column("measure")
-    for name in models:
-        table.add_column(name, justify="right", no_wrap=True)
-    for measure, label in (
-        ("bits_per_byte", "bits per byte, {}"),
-        ("heldout_loss", "held-out loss, {}"),
-        ("pass_at_1", "pass@1, {}"),
-    ):
-        keys = dict.fromkeys(key for row in models.values() for key in row.get(measure, {}))
-        for key in keys:
-            cells = [_figure(row.get(measure, {}).get(key)) for row in models.values()]
-            table.add_row(label.format(key), *cells)
-    stdout.print(table)
-    if reason := results.get("pass_at_1_skipped"):
-        stdout.print(f"pass@1 was not measured: {reason}", highlight=False)
-
-
-def _print_plan(answer: Mapping[str, Any]) -> None:
-    corpus = f"{answer['corpus_gib']:,.2f} GiB"
-    device = f"{answer['devices']} x {answer['device']}"
-    rows = (
-        ("parameters", f"{answer['parameters']:,}"),
-        ("tokens", f"{answer['tokens']:,}"),
-        ("FLOPs, full attention (6N + 12LdT)", f"{answer['flops_full_attention']:.3e}"),
-        ("FLOPs, causal attention (6N + 6LdT)", f"{answer['flops_causal_attention']:.3e}"),
-        ("code" if answer["corpus_listed"] else "code (sources not here: from tokens)", corpus),
-        ("training memory on each device", f"{answer['memory_gib']:.2f} GiB"),
-        ("disk", f"{answer['disk_gib']:.2f} GiB"),
-        (f"training on {device} at {answer['utilization']:.0%}", _hours(answer["hours"])),
-    )
-    for label, value in rows:
-        stdout.print(f"{label:<40} {value:>20}", highlight=False)
-    table = Table()
-    for column in ("phase", "from", "data", "tokens", "unique, at most", "steps", "training"):
-        table.add_column(column, justify="left" if column in ("phase", "from", "data") else "right")
-    for row in answer["phases"]:
-        table.add_row(
-            row["phase"],
-            row["init"] or "nothing",
-            row["data"],
-            _amount(row["tokens"]),
-            _amount(row["unique_tokens"]),
-            f"{row['steps']:,}",
-            _hours(row["hours"]),
-        )
-    stdout.print(table)
-    stdout.print(f"stages: {', '.join(answer['stages'])}", highlight=False)
-
-
-def _amount(tokens: int) -> str:
-    for limit, suffix in ((10**9, "B"), (10**6, "M"), (10**3, "k")):
-        if tokens >= limit:
-            return f"{tokens / limit:g}{suffix}"
-    return str(tokens)
-
-
-def _hours(hours: float) -> str:
-    if hours < 1:
-        return f"{hours * 60:.1f} min"
-    return f"{hours:,.1f} h"
-
-
-def _print_document(document: Mapping[str, Any]) -> None:
-    stdout.rule(f"{document['repo'] or ''}  {document['path'] or '(no name)'}", align="left")
-    stdout.print(f"id {document['id']}", highlight=False)
-    for row in document["stages"]:
-        verdict = "kept" if row["kept"] else f"dropped by {row['rule']}"
-        detail = f": {row['detail']}" if row["detail"] else ""
-        stdout.print(f"{row['stage']:<18} {verdict}{detail}", highlight=False, soft_wrap=True)
-        values = [
-            f"{name} {value}"
-            for name, value in row.items()
-            if name not in ("stage", "kept", "rule", "detail") and value is not None
-        ]
-        if values:
-            stdout.print(f"{'':<18} {', '.join(values)}", style="dim", highlight=False)
-    for row in document["tokens"]:
-        stdout.print(f"{row['folder']:<18} {row['tokens']:,} tokens", highlight=False)
-    for row in document["phases"]:
-        stdout.print(f"{row['phase']:<18} {_trained(row)}", highlight=False, soft_wrap=True)
-
-
-def _trained(row: Mapping[str, Any]) -> str:
-    """`trained on in 12 samples, at steps 3, 17, ... of 391`."""
-    if not row["samples"]:
-        return f"none of its tokens came up in {row['of_steps']:,} steps"
-    samples = "1 sample" if row["samples"] == 1 else f"{row['samples']:,} samples"
-    steps = ", ".join(f"{step:,}" for step in row["steps"])
-    more = ", ..." if len(row["steps"]) < row["samples"] and len(row["steps"]) > 9 else ""
-    return f"trained on in {samples}, at steps {steps}{more} of {row['of_steps']:,}"
