@@ -60,6 +60,7 @@ def _mapper(daft: Any, workers: int) -> Any:
         def __init__(self, work: bytes) -> None:
             self.work = pickle.loads(work)
 
+        # The engine is untyped, its decorators with it.
         @daft.method.batch(return_dtype=daft.DataType.binary(), batch_size=1)  # type: ignore[untyped-decorator]
         def __call__(self, column: Any) -> list[bytes]:
             return [_answer(self.work, pickle.loads(item)) for item in column.to_pylist()]
@@ -74,7 +75,7 @@ def _answer(work: Callable[[Any], Any], item: Any) -> bytes:
     except Exception as error:
         try:
             return pickle.dumps((None, pickle.loads(pickle.dumps(error))))
-        except Exception:
+        except Exception:  # an error that cannot be pickled still tells its type and text
             return pickle.dumps((None, RuntimeError(f"{type(error).__name__}: {error}")))
 
 
