@@ -39,6 +39,14 @@ DOCUMENT_SCHEMA = pa.schema(
     ]
 )
 
+# Columns that `ingest` adds and that a table of Documents may lack.
+OPTIONAL_SCHEMA = pa.schema(
+    [
+        pa.field("fork", pa.bool_()),
+        pa.field("created", pa.timestamp("s")),
+    ]
+)
+
 LEDGER_SCHEMA = pa.schema(
     [
         pa.field("id", pa.binary(16), nullable=False),

@@ -28,14 +28,9 @@ from firnline.benchmarks.problems import Problem, load
 from firnline.documents import buffers
 from firnline.errors import FirnlineError
 from firnline.kernels.passages import (
-    BACKTICK,
-    BLOCK,
-    DASHES,
     EVERYTHING,
-    HASH,
-    SLASHES,
-    TRIPLE,
     blank_comments,
+    comment_style,
     same_passages,
     sieve,
     word_windows,
@@ -45,20 +40,6 @@ SHARED_TASKS = 2
 
 _WORD = re.compile(rb"[A-Za-z0-9_\x80-\xff]+")
 _NAME = re.compile(rb"(?=.*[A-Za-z_\x80-\xff])..+", re.DOTALL)
-
-_C_LIKE = SLASHES | BLOCK
-_COMMENTS = {
-    **dict.fromkeys(("Python", "Cython"), HASH | TRIPLE),
-    **dict.fromkeys(("Ruby", "Shell", "Perl", "R", "YAML", "TOML"), HASH),
-    **dict.fromkeys(("Makefile", "CMake", "Dockerfile"), HASH),
-    **dict.fromkeys(("Java", "C", "C++", "C#", "Rust", "Kotlin", "Dart", "Swift"), _C_LIKE),
-    **dict.fromkeys(("JavaScript", "TypeScript", "Go"), _C_LIKE | BACKTICK),
-    "Scala": _C_LIKE | TRIPLE,
-    "PHP": _C_LIKE | HASH,
-    "CSS": BLOCK,
-    "SQL": DASHES | BLOCK,
-    "Lua": DASHES,
-}
 
 
 @dataclass(frozen=True)
@@ -107,7 +88,7 @@ class Index:
         if not len(self._ngrams.hashes) and not len(self._solutions.hashes):
             return {}
         data, offsets = buffers(content)
-        styles = np.array([_COMMENTS.get(name, 0) for name in languages], dtype=np.uint8)
+        styles = np.array([comment_style(name) for name in languages], dtype=np.uint8)
         grams = _occurrences(data, offsets, self._ngrams, self.ngram, self.ngram)
         blanked = blank_comments(data, offsets, styles)
         whole = _occurrences(blanked, offsets, self._solutions, self.ngram, 0)
@@ -176,7 +157,7 @@ def _shared(
 def _solution_passages(problems: Sequence[Problem], ngram: int) -> _Passages:
     solutions = pa.array([problem.solution for problem in problems], pa.large_string())
     data, offsets = buffers(solutions)
-    styles = [_COMMENTS.get(problem.language, 0) for problem in problems]
+    styles = [comment_style(problem.language) for problem in problems]
     text = blank_comments(data, offsets, np.array(styles, dtype=np.uint8))
     tasks, starts, hashes = word_windows(text, offsets, ngram, EVERYTHING)
     first = np.ones(len(tasks), dtype=bool)

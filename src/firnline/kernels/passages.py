@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from firnline.kernels.jit import kernel
 from firnline.kernels.shingles import BYTE_CLASSES, SPACE, WORD, finish, mix, power, roll
+from firnline.languages import LANGUAGES
 
 Bytes = NDArray[np.uint8]
 Offsets = NDArray[np.int64]
@@ -18,11 +19,18 @@ Hashes = NDArray[np.uint64]
 
 # Comment styles, as bits.
 HASH, SLASHES, BLOCK, DASHES, TRIPLE, BACKTICK = 1, 2, 4, 8, 16, 32
+_STYLES = {"#": HASH, "//": SLASHES, "/*": BLOCK, "--": DASHES, '"""': TRIPLE, "`": BACKTICK}
 
 _SEED = np.uint64(0x9E3779B97F4A7C15)
 _MULTIPLIER = np.uint64(0xFF51AFD7ED558CCD)
 _0, _1, _6, _63 = np.uint64(0), np.uint64(1), np.uint64(6), np.uint64(63)
 _BACKSLASH, _NEWLINE, _BLANK = 92, 10, 32
+
+
+def comment_style(language: str) -> int:
+    """The bits of a language's comments; 0 for a language that has none or is not listed."""
+    known = LANGUAGES.get(language)
+    return sum(_STYLES[sign] for sign in known.comments) if known else 0
 
 
 def sieve(hashes: Hashes) -> Hashes:
