@@ -1,0 +1,62 @@
+"""Whole runs: a recipe from sources to report."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from firnline import show
+from firnline.cli.options import (
+    AsJson,
+    Out,
+    Set,
+    Workers,
+    app,
+    as_answer,
+)
+
+
+@app.command()
+def run(
+    recipe: Annotated[str, typer.Argument(help="A packaged recipe or a YAML file.")],
+    out: Out,
+    settings: Set = [],
+    until: Annotated[str | None, typer.Option("--until", help="Stop after this stage.")] = None,
+    workers: Workers = None,
+    as_json: AsJson = False,
+) -> None:
+    """Run a recipe: every stage that is not done yet, then the report."""
+    from firnline import pipeline
+    from firnline import recipe as recipes
+
+    loaded = recipes.load(recipe, settings)
+    results = pipeline.run(loaded, out, until=until, workers=workers)
+    if as_json:
+        print(json.dumps({name: as_answer(result) for name, result in results.items()}))
+        return
+    if "evaluate" in results:
+        answer = json.loads((out / "evaluate" / "results.json").read_text())
+        answer["models"] = {phase.name: answer["models"][phase.name] for phase in loaded.phases}
+        show.print_results(answer)
+        show.stdout.print(f"Report: {out / 'report.html'}", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def plan(
+    recipe: Annotated[str, typer.Argument(help="A packaged recipe or a YAML file.")],
+    settings: Set = [],
+    device: Annotated[str, typer.Option(help="What trains: cpu, a100, h100, h200.")] = "cpu",
+    devices: Annotated[int, typer.Option(min=1, help="How many of them.")] = 1,
+    as_json: AsJson = False,
+) -> None:
+    """Check a recipe whole and say what it will cost, before anything runs."""
+    from firnline import plan as plans
+    from firnline import recipe as recipes
+
+    answer = plans.plan(recipes.load(recipe, settings), device, devices)
+    if as_json:
+        print(json.dumps(answer))
+        return
+    show.print_plan(answer)
