@@ -10,11 +10,13 @@ from typing import Annotated
 import typer
 
 from firnline import __version__
-
-# Importing registers the commands; the order is theirs in --help.
-from firnline.cli import data, explain, models, runs  # noqa: F401
 from firnline.cli.options import app
 from firnline.errors import FirnlineError
+
+# Importing registers the commands, in the order of --help.
+# isort: off
+from firnline.cli import runs, data, models, explain  # noqa: F401
+# isort: on
 
 # What the file system refuses wherever a path is given.
 _MENDABLE = {
