@@ -28,9 +28,9 @@ _BACKSLASH, _NEWLINE, _BLANK = 92, 10, 32
 
 
 def comment_style(language: str) -> int:
-    """The bits of a language's comments; 0 for a language that has none or is not listed."""
+    """The bits of a language's comments; 0 where it has none that the kernels know."""
     known = LANGUAGES.get(language)
-    return sum(_STYLES[sign] for sign in known.comments) if known else 0
+    return sum(_STYLES.get(sign, 0) for sign in known.comments) if known else 0
 
 
 def sieve(hashes: Hashes) -> Hashes:
