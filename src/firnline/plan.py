@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from firnline.errors import FirnlineError
-from firnline.languages import detect
 from firnline.model.config import ModelConfig, flops_per_token, parameter_count
 from firnline.pipeline import stage_names
 from firnline.recipe import Phase, Recipe
@@ -129,16 +128,8 @@ def _corpus_bytes(recipe: Recipe) -> tuple[int, bool]:
     Without the sources the corpus is taken to hold the tokens that the longest phase on it
     sees.
     """
-    limit = recipe.ingest.max_file_mib * (1 << 20)
     try:
-        listed = sum(
-            entry.size
-            for source in recipe.ingest.sources
-            for repository in source.repositories()
-            for entry in repository.entries
-            if entry.size <= limit and detect(entry.path, b"") is not None
-        )
-        return listed, True
+        return sum(p.size for source in recipe.ingest.sources for p in source.parts()), True
     except FirnlineError:
         longest = max(
             phase.training.tokens for phase in recipe.phases if phase.data.data == "corpus"

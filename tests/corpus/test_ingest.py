@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pygit2
 import pytest
 
+from firnline.corpus.listing import Entry, Listing
 from firnline.corpus.stage import IngestConfig, run
 from firnline.documents import content_hash, document_id, document_shards, ledger_shards
 from firnline.errors import FirnlineError
@@ -103,24 +104,36 @@ def test_an_unreadable_file_and_folder_are_named(tmp_path: Path) -> None:
     assert reasons(out) == {"a.py": None, "b.py": "unreadable", "secret": "unreadable"}
 
 
-def test_a_file_that_vanishes_between_listing_and_reading(
+def test_files_that_vanish_grow_or_shrink_between_listing_and_reading(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     repo = tmp_path / "code" / "repo"
     repo.mkdir(parents=True)
     (repo / "a.py").write_text("x = 1\n")
     (repo / "b.py").write_text("x = 2\n")
-    from firnline.corpus import stage
+    (repo / "c.py").write_text("x = 3\n")
+    (repo / "d.py").write_text("x = 4\n")
+    read = Listing.read
 
-    read = stage.read_entry
-
-    def vanish(repository: stage.Repository, entry: stage.Entry) -> bytes:
+    def change(listing: Listing, entry: Entry, most: int) -> bytes:
         (repo / "b.py").unlink(missing_ok=True)
-        return read(repository, entry)
+        (repo / "c.py").write_text("x = 33\n")
+        (repo / "d.py").write_text("")
+        return read(listing, entry, most)
 
-    monkeypatch.setattr(stage, "read_entry", vanish)
+    monkeypatch.setattr(Listing, "read", change)
     out = ingest(tmp_path / "out", {"kind": "directory", "path": tmp_path / "code"})
-    assert reasons(out) == {"a.py": None, "b.py": "unreadable"}
+    assert reasons(out) == {
+        "a.py": None,
+        "b.py": "unreadable",
+        "c.py": "changed",
+        "d.py": "changed",
+    }
+    details = [row["detail"] for row in rows(out, "ledger")]
+    assert details[2:] == [
+        "listed 6 bytes, read 7",
+        "listed 6 bytes, read 0",
+    ]
 
 
 def test_a_name_that_is_not_utf8(tmp_path: Path) -> None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import PurePosixPath
 
+READ_BYTES = 200_000
+"""Of a license file, what is read."""
+
 # Phrases that only this license has, tried in order: the narrower before the wider.
 _PHRASES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("AGPL-3.0-only", ("gnu affero general public license", "version 3")),

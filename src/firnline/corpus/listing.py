@@ -1,0 +1,169 @@
+"""Repositories as listed: files by name and size, cut into parts of bounded size."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from firnline.corpus import licenses
+from firnline.corpus.parts import MAX_FILE_MIB, Found, Limits, as_text, refusal
+from firnline.languages import detect
+
+SKIPPED_FOLDERS = frozenset({".git", ".hg", ".svn", "__pycache__"})
+_PART_BYTES = 1 << 20
+_PART_FILES = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One file as listed: path in the repository, where to read it, size in bytes.
+
+    `changed` is its modification time in nanoseconds where the source has one. `problem` is a
+    ledger rule for what is not to be read at all (a symbolic link, a device).
+    """
+
+    path: str
+    locator: str
+    size: int
+    changed: int = 0
+    problem: str | None = None
+
+    @property
+    def weight(self) -> int:
+        """Bytes that reading it is likely to take: none by its name or where it is too large."""
+        known = detect(self.path, b"") is not None and self.size <= MAX_FILE_MIB * (1 << 20)
+        return self.size if known else 0
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A part: some files of one repository. `root` is where their locators are read from."""
+
+    source: str
+    repo: str
+    revision: str
+    license: str | None
+    root: str
+    created: int | None = None
+    entries: tuple[Entry, ...] = field(default=(), repr=False)
+    size: int = 0
+
+    @property
+    def name(self) -> str:
+        return f"{self.source}:{self.repo}@{self.revision}".rstrip("@")
+
+    def fingerprint(self) -> str:
+        """Changes with names, sizes, modification times and the revision."""
+        digest = hashlib.blake2b(digest_size=16)
+        digest.update(f"{self.name}\0{self.license}\0{self.created}\0".encode())
+        for entry in self.entries:
+            row = f"{entry.path}\0{entry.locator}\0{entry.size}\0{entry.changed}\0{entry.problem}\0"
+            digest.update(row.encode("utf-8", "surrogateescape"))
+        return digest.hexdigest()
+
+    def cut(self, entries: Iterable[Entry]) -> Iterator[Listing]:
+        """Parts of about 1 MiB or 512 files that hold `entries`, in order."""
+        pending: list[Entry] = []
+        size = 0
+        for entry in entries:
+            weight = entry.weight
+            full = size + weight > _PART_BYTES or len(pending) == _PART_FILES
+            if pending and full:
+                yield replace(self, entries=tuple(pending), size=size)
+                pending, size = [], 0
+            pending.append(entry)
+            size += weight
+        if pending:
+            yield replace(self, entries=tuple(pending), size=size)
+
+    def files(self, limits: Limits) -> Iterator[Found]:
+        for entry in self.entries:
+            problem = entry.problem or refusal(entry.path, entry.size, limits)
+            content = None
+            if problem is None:
+                try:
+                    content = self.read(entry, limits.max_file_bytes)
+                except OSError as error:
+                    problem = f"unreadable: {error.strerror or error}"
+            if content is not None and len(content) != entry.size:
+                problem = f"changed: listed {entry.size:,} bytes, read {len(content):,}"
+                content = None
+            yield Found(
+                source=self.source,
+                repo=self.repo,
+                revision=self.revision,
+                path=entry.path,
+                license=self.license,
+                size=entry.size,
+                content=content,
+                created=self.created,
+                problem=problem,
+            )
+
+    def read(self, entry: Entry, most: int) -> bytes:
+        """At most `most` + 1 bytes of a file. OSError where it cannot be read."""
+        # O_NOFOLLOW: a file that became a link since it was listed is not followed.
+        descriptor = os.open(
+            Path(self.root) / entry.locator, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
+        )
+        with os.fdopen(descriptor, "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise OSError("not a regular file")
+            return file.read(most + 1)
+
+
+def walk(root: Path, skipped: frozenset[str] = frozenset()) -> Iterator[Entry]:
+    """Files below `root` in a fixed order, links and devices as entries with a problem."""
+    stack = [root]
+    while stack:
+        folder = stack.pop()
+        try:
+            items = sorted(os.scandir(folder), key=lambda item: os.fsencode(item.name))
+        except OSError as error:
+            locator = str(folder.relative_to(root))
+            yield Entry(as_text(locator), locator, 0, problem=f"unreadable: {error.strerror}")
+            continue
+        deeper = []
+        for item in items:
+            if not item.is_dir(follow_symlinks=False):
+                yield entry_of(Path(item.path), root)
+            elif item.name not in SKIPPED_FOLDERS and item.name not in skipped:
+                deeper.append(Path(item.path))
+        stack.extend(reversed(deeper))
+
+
+def entry_of(path: Path, root: Path) -> Entry:
+    """A file of a folder as an entry; nothing is followed or opened."""
+    locator = str(path.relative_to(root))
+    name = as_text(locator)
+    try:
+        status = path.lstat()
+    except OSError as error:
+        return Entry(name, locator, 0, problem=f"unreadable: {error.strerror}")
+    if stat.S_ISLNK(status.st_mode):
+        return Entry(name, locator, 0, problem="symlink")
+    if not stat.S_ISREG(status.st_mode):
+        return Entry(name, locator, 0, problem="not_a_file")
+    return Entry(name, locator, status.st_size, status.st_mtime_ns)
+
+
+def folder_license(root: Path) -> str | None:
+    """SPDX id from the license files at the top of a folder."""
+    try:
+        paths = sorted(path for path in root.iterdir() if licenses.is_license_file(path.name))
+    except OSError:
+        return None  # the walk names the folder that cannot be listed
+    for path in paths:
+        entry = entry_of(path, root)
+        if entry.problem is None:
+            try:
+                text = Listing("", "", "", None, str(root)).read(entry, licenses.READ_BYTES)
+            except OSError:
+                continue  # the ledger names the unreadable file when its shard is read
+            if spdx := licenses.from_text(text.decode("utf-8", "replace")):
+                return spdx
+    return None
