@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import socket
 import subprocess
 import sys
 
@@ -32,6 +34,46 @@ def test_one_worker_stays_in_this_process() -> None:
 def test_an_error_keeps_its_type_and_message() -> None:
     with pytest.raises(FirnlineError, match=r"seven is refused \(give another\)"):
         list(engine.map_items(_work, [1, 7], workers=2))
+
+
+def _die(n: int) -> int:
+    if n == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return n
+
+
+def test_a_worker_that_dies_is_one_line() -> None:
+    with pytest.raises(FirnlineError, match="a worker process died") as caught:
+        list(engine.map_items(_die, [0, 1, 2, 3], workers=2))
+    assert "run again" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_runner_comes_from_the_environment_unless_it_is_chosen(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(engine, "_chosen", None)
+    monkeypatch.setenv("FIRNLINE_RUNNER", "spark")
+    with pytest.raises(FirnlineError, match="no runner 'spark'"):
+        engine.runner()
+    monkeypatch.setenv("FIRNLINE_RUNNER", "ray:10.0.0.1:6379")
+    assert engine.runner() == "ray:10.0.0.1:6379"
+    engine.use("native")
+    assert engine.runner() == "native"
+    for wrong in ("ray://head", "ray:", "ray:head", "Native", "ray://a:1 b"):
+        with pytest.raises(FirnlineError, match="choose native, ray"):
+            engine.use(wrong)
+
+
+def test_a_cluster_that_does_not_answer_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("ray", reason="pip install 'firnline[ray]' to test the cluster runner")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    for prefix in ("ray:", "ray://"):
+        monkeypatch.setattr(engine, "_chosen", f"{prefix}127.0.0.1:{port}")
+        with pytest.raises(FirnlineError, match=f"no Ray cluster answers at .*{port}"):
+            list(engine.map_items(_work, [1, 2]))
 
 
 def test_telemetry_is_off_before_the_engine_is_imported() -> None:

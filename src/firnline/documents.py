@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -93,11 +94,26 @@ def hash_share(document: bytes, salt: str) -> float:
     return (int.from_bytes(digest, "little") >> 11) / float(1 << 53)
 
 
+def temporary_name(path: Path) -> Path:
+    """A hidden name beside `path` that no other attempt at the same file uses.
+
+    On a cluster an item may run twice at once: where a node is taken for lost, or where a run is
+    killed and its tasks are not yet. Both write the same bytes, each under a name of its own.
+    """
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+
+
+def remove_temporary(folder: Path) -> None:
+    """Removes what killed attempts left anywhere below `folder`."""
+    for path in folder.rglob(".*.tmp"):
+        path.unlink(missing_ok=True)
+
+
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yields a temporary name beside `path`; on success it is synced and renamed to `path`."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
+    temporary = temporary_name(path)
     try:
         yield temporary
         with temporary.open("rb") as file:
@@ -128,7 +144,7 @@ class TableWriter:
     def __init__(self, path: Path, schema: pa.Schema) -> None:
         self.path = path
         self.rows = 0
-        self._temporary = path.with_name(f".{path.name}.tmp")
+        self._temporary = temporary_name(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         self._writer = pq.ParquetWriter(self._temporary, schema, compression="zstd")
         self._schema = schema

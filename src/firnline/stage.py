@@ -25,7 +25,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel
 
 from firnline import __version__, engine
-from firnline.documents import write_json
+from firnline.documents import remove_temporary, write_json
 from firnline.errors import FirnlineError
 from firnline.progress import meter, say
 
@@ -134,9 +134,11 @@ def run_stage(
             work_folder.mkdir()
             write_json(work_folder / "intended.json", manifest)
         if _read_manifest(work_folder) is None:
+            remove_temporary(work_folder)  # of a killed run
             stats = body(Workspace(name, work_folder, workers))
             write_json(work_folder / "stats.json", stats)
             shutil.rmtree(work_folder / "parts", ignore_errors=True)
+            remove_temporary(work_folder)  # of nodes lost in this run
             write_json(work_folder / "manifest.json", manifest)
         (work_folder / "intended.json").unlink(missing_ok=True)
         if out.exists():
