@@ -6,8 +6,11 @@ from typing import Annotated
 
 from pydantic import Field
 
+from firnline.corpus.archives import ArchiveSource
 from firnline.corpus.directory import DirectorySource
 from firnline.corpus.git import GitSource
 from firnline.corpus.python import PythonSource
 
-Source = Annotated[DirectorySource | GitSource | PythonSource, Field(discriminator="kind")]
+Source = Annotated[
+    DirectorySource | GitSource | PythonSource | ArchiveSource, Field(discriminator="kind")
+]
