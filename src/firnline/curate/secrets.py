@@ -1,0 +1,194 @@
+"""Finding secrets: all rules at once over the bytes of a document, then each one where it struck.
+
+Hyperscan looks for the anchors of all rules in one pass, at about the speed of memory. Where an
+anchor ends, the rule's own pattern is matched by RE2 in a window around it, and its judge looks at
+what was found. Both engines take time linear in the text, whatever the pattern, so a rule that a
+user writes cannot hang a run.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import hyperscan
+import re2
+
+from firnline.curate.secret_rules import BLOCKS, PERSONAL, Rule
+from firnline.errors import FirnlineError
+
+_PIECE_BYTES = 1 << 30  # hyperscan counts bytes in 32 bits
+_OVERLAP_BYTES = 1 << 16
+_LONGEST_BYTES = 1 << 16
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One secret: its kind and the spans of bytes that hold it, in order, in its document."""
+
+    kind: str
+    rank: int
+    spans: tuple[tuple[int, int], ...]
+
+    @property
+    def start(self) -> int:
+        return self.spans[0][0]
+
+    @property
+    def end(self) -> int:
+        return self.spans[-1][1]
+
+
+class Scanner:
+    """Finds what a set of rules describes. One for each process and thread: it holds scratch space.
+
+    Raises FirnlineError, naming every rule at fault, for patterns that cannot be compiled.
+    """
+
+    def __init__(self, rules: Sequence[Rule]) -> None:
+        self.rules = tuple(rules)
+        mistakes = []
+        self._patterns: list[Any] = []
+        for rule in self.rules:
+            try:
+                self._patterns.append(compile_pattern(rule.pattern))
+            except re2.error as error:
+                mistakes.append(f"{rule.kind}: {_reason(error)}")
+        mistakes += [] if mistakes else self._build()
+        if mistakes:
+            raise FirnlineError(
+                "these patterns for secrets cannot be compiled",
+                mend="patterns are RE2 syntax: no look-around, no back-references",
+                details=tuple(mistakes),
+            )
+
+    def _build(self) -> list[str]:
+        """Compiles the anchors into one database; returns what is wrong with them, by rule."""
+        anchors = [_translate(rule.anchor or rule.pattern) for rule in self.rules]
+        flags = hyperscan.HS_FLAG_PREFILTER | hyperscan.HS_FLAG_MULTILINE
+        try:
+            self._database = _database(anchors, flags)
+        except hyperscan.error:
+            mistakes = []
+            for rule, anchor in zip(self.rules, anchors, strict=True):
+                try:
+                    _database([anchor], flags)
+                except hyperscan.error as error:
+                    mistakes.append(f"{rule.kind}: {_reason(error)}")
+            return mistakes or ["together they are too large for one database"]
+        return []
+
+    def find(self, text: memoryview) -> list[Finding]:
+        """The secrets of one document, in order, without overlaps."""
+        windows = self._windows(text)
+        if not windows:
+            return []
+        document = bytes(text)
+        found = []
+        for number, intervals in windows.items():
+            rule = self.rules[number]
+            for low, high in intervals:
+                found += self._match(rule, self._patterns[number], document, low, high)
+        return _disjoint(found)
+
+    def _windows(self, text: memoryview) -> dict[int, list[list[int]]]:
+        """For each rule that struck, the intervals to look at; they do not overlap."""
+        windows: dict[int, list[list[int]]] = {}
+        offset = 0
+
+        def struck(number: int, _start: int, end: int, _flags: int, _context: object) -> None:
+            reach = self.rules[number].reach
+            low, high = offset + end - reach, offset + end + reach
+            intervals = windows.setdefault(number, [])
+            if intervals and low <= intervals[-1][1]:
+                intervals[-1][1] = max(high, intervals[-1][1])
+            else:
+                intervals.append([max(0, low), high])
+
+        for offset in range(0, max(1, len(text)), _PIECE_BYTES - _OVERLAP_BYTES):
+            self._database.scan(text[offset : offset + _PIECE_BYTES], match_event_handler=struck)
+        return windows
+
+    @staticmethod
+    def _match(rule: Rule, pattern: Any, document: bytes, low: int, high: int) -> list[Finding]:
+        found = []
+        position, high = low, min(high, len(document))
+        while position < high and (match := pattern.search(document, position, high)):
+            if match.end() == high < min(len(document), low + _LONGEST_BYTES):
+                high = min(2 * high - low, len(document))  # it may go on: look again, further
+                continue
+            start, end = match.span(rule.group or _first_group(match, pattern.groups))
+            spans = rule.judge(document, start, end)
+            if spans:
+                found.append(Finding(rule.kind, rule.rank, tuple(spans)))
+            position = max(end, match.start() + 1)
+        return found
+
+
+def _first_group(match: Any, groups: int) -> int:
+    return next((group for group in range(1, groups + 1) if match.start(group) >= 0), 0)
+
+
+def _disjoint(found: list[Finding]) -> list[Finding]:
+    """Of findings that overlap the one of smallest rank, then the longest, then the first.
+
+    What a loser covers beyond the winner goes into the winner, unless the loser is an address or
+    the winner a key block: no part of a secret may stay because another rule saw less of it.
+    """
+    kept: list[Finding] = []
+    order = sorted(found, key=lambda each: (each.rank, each.start - each.end, each.start))
+    for each in order:
+        rivals = [k for k in kept if each.start < k.end and k.start < each.end]
+        if not rivals:
+            kept.append(each)
+        elif (
+            each.rank < PERSONAL
+            and rivals[0].rank > BLOCKS
+            and (each.start < rivals[0].start or each.end > rivals[-1].end)
+        ):
+            kept = [k for k in kept if k not in rivals]
+            spans = _union([span for k in (*rivals, each) for span in k.spans])
+            kept.append(Finding(rivals[0].kind, rivals[0].rank, spans))
+    return sorted(kept, key=lambda each: each.start)
+
+
+def _union(spans: list[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
+    merged: list[list[int]] = []
+    for start, end in sorted(spans):
+        if merged and start < merged[-1][1]:
+            merged[-1][1] = max(end, merged[-1][1])
+        else:
+            merged.append([start, end])
+    return tuple((start, end) for start, end in merged)
+
+
+@functools.cache
+def compile_pattern(pattern: str) -> Any:
+    """A pattern in RE2 over bytes; raises re2.error."""
+    options = re2.Options()
+    options.log_errors = False
+    options.encoding = re2.Options.Encoding.LATIN1  # offsets in bytes
+    return re2.compile(pattern.encode(), options)
+
+
+def _translate(pattern: str) -> bytes:
+    r"""RE2 as PCRE, where they differ for a pattern that need only find too much: `\z`, names."""
+    return pattern.replace(r"\z", "$").replace("(?P<", "(?<").encode()
+
+
+def _database(anchors: list[bytes], flags: int) -> Any:
+    database = hyperscan.Database(mode=hyperscan.HS_MODE_BLOCK)
+    database.compile(
+        expressions=anchors,
+        ids=list(range(len(anchors))),
+        elements=len(anchors),
+        flags=[flags] * len(anchors),
+    )
+    return database
+
+
+def _reason(error: Exception) -> str:
+    value = error.args[0] if error.args else error
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
