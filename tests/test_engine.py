@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -29,6 +30,27 @@ def test_results_keep_the_order_and_come_from_several_processes() -> None:
 def test_one_worker_stays_in_this_process() -> None:
     assert list(engine.map_items(_work, [2, 3], workers=1)) == [(4, os.getpid()), (9, os.getpid())]
     assert list(engine.map_items(_work, [], workers=4)) == []
+
+
+def test_work_that_allows_threads_stays_in_this_process_and_in_order() -> None:
+    def slow_then_fast(number: int) -> tuple[int, int]:
+        time.sleep(0.05 if number % 2 == 0 else 0.0)
+        return number, os.getpid()
+
+    found = list(engine.map_items(slow_then_fast, range(8), workers=2, threads=True))
+    assert found == [(number, os.getpid()) for number in range(8)]
+
+
+def test_an_error_in_a_thread_is_raised_after_what_was_finished_before_it() -> None:
+    def fails_at_three(number: int) -> int:
+        if number == 3:
+            raise FirnlineError("three", mend="two")
+        return number
+
+    results = engine.map_items(fails_at_three, range(100), workers=2, threads=True)
+    with pytest.raises(FirnlineError, match="three"):
+        for place, value in enumerate(results):
+            assert value == place < 3
 
 
 def test_an_error_keeps_its_type_and_message() -> None:

@@ -19,6 +19,7 @@ import re
 import socket
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -42,6 +43,9 @@ TELEMETRY_OFF = {
 
 ATTEMPTS = 4
 """How often an item is started that is lost with the process or node that ran it."""
+
+MOST_THREADS = 4
+"""Workers that share a process, where the work allows it: more would wait for its lock."""
 
 _RUNNER = re.compile(r"native|ray|ray://\S+:\d+|ray:(?!//)\S+:\d+")
 _chosen: str | None = None
@@ -75,22 +79,32 @@ def cores() -> int:
 
 
 def map_items(
-    work: Callable[[Item], Result], items: Sequence[Item], *, workers: int | None = None
+    work: Callable[[Item], Result],
+    items: Sequence[Item],
+    *,
+    workers: int | None = None,
+    threads: bool = False,
 ) -> Iterator[Result]:
     """Yields `work(item)` for each item, in order, from at most `workers` processes.
 
     The default is one for each core, of this machine or of the cluster. On this machine one item,
-    or one worker, runs in this process. An exception in a worker is raised here as it was there;
+    or one worker, runs in this process; so do up to MOST_THREADS workers of work that says, by
+    `threads`, that it may be called from several threads at once and spends its time in kernels
+    and libraries that release the GIL. An exception in a worker is raised here as it was there;
     the items already finished have been yielded. Raises FirnlineError where a worker dies: at
     once on this machine, on a cluster where one item's worker is lost ATTEMPTS times.
     """
+    width = min(workers or cores(), len(items))
     if runner() != "native":
         answers = _ray_answers(work, items, workers)
-    elif min(workers or cores(), len(items)) <= 1:
+    elif width <= 1:
         yield from map(work, items)
         return
+    elif threads and width <= MOST_THREADS:
+        yield from _thread_results(work, items, width)
+        return
     else:
-        answers = _native_answers(work, items, min(workers or cores(), len(items)))
+        answers = _native_answers(work, items, width)
     for answer in answers:
         value, error = pickle.loads(answer)
         if error is not None:
@@ -107,6 +121,17 @@ def _answer(work: Callable[[Any], Any], item: Any) -> bytes:
             return pickle.dumps((None, pickle.loads(pickle.dumps(error))))
         except Exception:  # an error that cannot be pickled still tells its type and text
             return pickle.dumps((None, RuntimeError(f"{type(error).__name__}: {error}")))
+
+
+def _thread_results(
+    work: Callable[[Item], Result], items: Sequence[Item], workers: int
+) -> Iterator[Result]:
+    # Processes cost about two seconds to start, and each loads and compiles for itself.
+    pool = ThreadPoolExecutor(workers)
+    try:
+        yield from pool.map(work, items)
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _native_answers(

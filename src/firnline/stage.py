@@ -71,12 +71,14 @@ class Workspace:
         *,
         weights: Mapping[str, float] | None = None,
         unit: str = "shards",
+        threads: bool = False,
     ) -> dict[str, Stats]:
         """Runs `work` on each item that is not finished yet and returns every item's statistics.
 
         `items` maps a name that can be a file name to a picklable item. `work` writes its output
         under a temporary name and renames it, and must give the same output when run again.
-        `weights` (in `unit`) drive the progress bar.
+        `weights` (in `unit`) drive the progress bar. `threads` says that `work` may be called from
+        several threads at once (see `engine.map_items`).
         """
         done_folder = self.folder / "parts" / label
         done_folder.mkdir(parents=True, exist_ok=True)
@@ -86,7 +88,7 @@ class Workspace:
             progress.advance(sum(size[key] for key in items if key not in set(todo)))
             job = partial(_finish, work, done_folder)
             pairs = [(key, items[key]) for key in todo]
-            for key in engine.map_items(job, pairs, workers=self.workers):
+            for key in engine.map_items(job, pairs, workers=self.workers, threads=threads):
                 progress.advance(size[key])
         return {key: json.loads((done_folder / f"{key}.json").read_text()) for key in items}
 
