@@ -38,6 +38,7 @@ than notice (copyleft, share-alike, fields of use) or are too loosely written (W
 
 _TOKEN = re.compile(r"\s*([()]|[A-Za-z0-9][A-Za-z0-9.:+-]*)")
 _GNU = re.compile(r"(?i)^(AGPL|LGPL|GPL|GFDL)-(\d(?:\.\d)?)(\+|-only|-or-later)?$")
+_ID = re.compile(r"LicenseRef-[\w.-]+|[A-Za-z][\w.]*(?:-[\w.]+)*-v?\d[\d.]*[a-z]?")
 
 
 @dataclass(frozen=True)
@@ -183,6 +184,12 @@ def ids(expression: str) -> tuple[str, ...]:
         else:
             found.extend(reversed(part.terms))
     return tuple(names)
+
+
+def is_id(name: str) -> bool:
+    """Whether a name is an SPDX id: one that is known here, or one that looks like one."""
+    known = name.lower() in _SPELLING or _GNU.match(name) is not None
+    return known or _ID.fullmatch(name) is not None
 
 
 def _written(found: Expression, inside: bool) -> str:

@@ -188,7 +188,8 @@ def repository(tmp_path: Path) -> Path:
     git(repo, "remote", "add", "origin", "https://example.org/snow/firn.git")
     (repo / "LICENSE").write_text(
         "Permission to use, copy, modify, and/or distribute this "
-        "software for any purpose with or without fee is hereby granted"
+        "software for any purpose with or without fee is hereby granted, provided that "
+        "the above copyright notice and this permission notice appear in all copies."
     )
     (repo / "a.go").write_text("package main\n")
     (repo / "sub").mkdir()

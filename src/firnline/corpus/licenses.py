@@ -1,86 +1,30 @@
-"""SPDX licenses from license files and package metadata."""
+"""SPDX licenses of repositories and files: license files, package metadata, header lines."""
 
 from __future__ import annotations
 
+import json
 import re
+import tomllib
+from collections.abc import Callable, Iterable
+from email.parser import HeaderParser
 from pathlib import PurePosixPath
+from typing import Any
+
+from firnline.corpus.license_names import CLASSIFIERS, from_name
+from firnline.corpus.license_texts import from_text
+from firnline.licenses import canonical, ids
+
+__all__ = ["from_header", "from_metadata", "from_text", "is_license_file", "of_repository", "tells"]
 
 READ_BYTES = 200_000
 """Of a license file, what is read."""
 
-# Phrases that only this license has, tried in order: the narrower before the wider.
-_PHRASES: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("AGPL-3.0-only", ("gnu affero general public license", "version 3")),
-    ("LGPL-3.0-only", ("gnu lesser general public license", "version 3")),
-    ("LGPL-2.1-only", ("gnu lesser general public license", "version 2.1")),
-    ("GPL-3.0-only", ("gnu general public license", "version 3")),
-    ("GPL-2.0-only", ("gnu general public license", "version 2")),
-    ("MPL-2.0", ("mozilla public license version 2.0",)),
-    ("EPL-2.0", ("eclipse public license", "2.0")),
-    ("Apache-2.0", ("apache license", "version 2.0")),
-    ("PSF-2.0", ("python software foundation license version 2",)),
-    ("BSL-1.0", ("boost software license", "version 1.0")),
-    ("CC0-1.0", ("cc0 1.0 universal",)),
-    ("Unlicense", ("free and unencumbered software released into the public domain",)),
-    (
-        "ISC",
-        (
-            "permission to use, copy, modify, and",
-            "distribute this software for any purpose with or without fee",
-        ),
-    ),
-    (
-        "BSD-3-Clause",
-        (
-            "redistribution and use in source and binary forms",
-            "endorse or promote products derived from",
-        ),
-    ),
-    ("BSD-2-Clause", ("redistribution and use in source and binary forms",)),
-    (
-        "MIT",
-        (
-            "permission is hereby granted, free of charge, to any person obtaining a copy",
-            "the above copyright notice and this permission notice",
-        ),
-    ),
-    ("Zlib", ("altered source versions must be plainly marked as such",)),
-)
-
-_CLASSIFIERS = {
-    "Apache Software License": "Apache-2.0",
-    "MIT License": "MIT",
-    "BSD License": "BSD-3-Clause",
-    "ISC License (ISCL)": "ISC",
-    "Mozilla Public License 2.0 (MPL 2.0)": "MPL-2.0",
-    "Python Software Foundation License": "PSF-2.0",
-    "GNU General Public License v3 (GPLv3)": "GPL-3.0-only",
-    "GNU General Public License v2 (GPLv2)": "GPL-2.0-only",
-    "GNU Lesser General Public License v3 (LGPLv3)": "LGPL-3.0-only",
-    "The Unlicense (Unlicense)": "Unlicense",
-    "Boost Software License 1.0 (BSL-1.0)": "BSL-1.0",
-    "zlib/libpng License": "Zlib",
-}
-
-# What people write into a free-text license field, lower case, without "license" and "the".
-_FREE_TEXT = {
-    "mit": "MIT",
-    "apache 2.0": "Apache-2.0",
-    "apache-2.0": "Apache-2.0",
-    "apache software": "Apache-2.0",
-    "apache, version 2.0": "Apache-2.0",
-    "apache version 2.0": "Apache-2.0",
-    "bsd": "BSD-3-Clause",
-    "bsd-3-clause": "BSD-3-Clause",
-    "bsd 3-clause": "BSD-3-Clause",
-    "new bsd": "BSD-3-Clause",
-    "bsd-2-clause": "BSD-2-Clause",
-    "isc": "ISC",
-    "mpl-2.0": "MPL-2.0",
-    "psf-2.0": "PSF-2.0",
-}
-
 _FILE_NAME = re.compile(r"(?i)^(un)?licen[cs]e|^copying|^copyright|^mit-license")
+_OTHERS_TERMS = re.compile(
+    r"(?i)third|3rd|vendor|bundled|depend|notice|docs?\b|documentation|fonts?\b|images?\b|data\b"
+    r"|\.(?:py|js|ts|java|go|rs|c|h|rb|php|spdx|json|ya?ml|xml)$"
+)
+_HEADER = re.compile(rb"SPDX-License-Identifier:[ \t]*([^\r\n]{1,200})")
 
 
 def is_license_file(path: str) -> bool:
@@ -88,30 +32,216 @@ def is_license_file(path: str) -> bool:
     return _FILE_NAME.match(PurePosixPath(path).name) is not None
 
 
-def from_text(text: str) -> str | None:
-    """SPDX id of a license text; None where no phrase of the table is in its start."""
-    folded = " ".join(re.sub(r"[#*/;\"'`]+", " ", text[:40_000].lower()).split())
-    for spdx, phrases in _PHRASES:
-        if all(phrase in folded for phrase in phrases):
-            return spdx
-    return None
+def tells(path: str) -> bool:
+    """Whether `of_repository` reads a file: a license file or package metadata, by its name.
+
+    `path` is relative to the top of the repository; `debian/copyright` is the one in a folder.
+    """
+    if path == "debian/copyright":
+        return True
+    return "/" not in path and (is_license_file(path) or _reader(path) is not None)
+
+
+def of_repository(files: Iterable[tuple[str, bytes]]) -> str | None:
+    """The SPDX expression of a repository from (path, content) of the files for which `tells`.
+
+    What the package metadata declares counts first; where two manifests differ, both hold (AND).
+    License texts come next: files named for a license (`LICENSE-MIT`, `LICENSE.APACHE`) are a
+    choice (OR), other files hold together (AND), the GNU GPL beside the LGPL is part of it, and
+    files for bundled parts, documentation or data are passed by. A text that the declaration does
+    not name is added to it with AND, so that a manifest's default never hides a stricter license.
+    """
+    declared: list[str] = []
+    texts: list[tuple[str, str]] = []
+    for path, content in sorted(files):
+        text = content[:READ_BYTES].decode("utf-8", "replace")
+        reader = _reader(path)
+        if reader is not None:
+            declared.extend(filter(None, [reader(text)]))
+        elif is_license_file(path) and not _OTHERS_TERMS.search(PurePosixPath(path).name):
+            spdx = from_text(text) or from_name(text)
+            texts.extend([(PurePosixPath(path).name, spdx)] if spdx else [])
+    said = _joined("AND", declared)
+    written = _of_texts(texts)
+    if said is None or written is None:
+        return said or written
+    if said == "BSD-3-Clause" and written.startswith("BSD-"):
+        return written  # a bare `BSD` is read as three clauses; the text knows
+    named = {_family(name) for name in ids(said)}
+    if all(_family(name) in named for name in ids(written)):
+        return said
+    return _joined("AND", [said, written])
+
+
+def from_header(head: bytes) -> str | None:
+    """The license that a file states for itself in an `SPDX-License-Identifier` line of its head.
+
+    It overrules the repository's. None where there is no such line in the first 4 KiB.
+    """
+    if b"SPDX-License-Identifier" not in head[:4096]:
+        return None
+    match = _HEADER.search(head[:4096])
+    if match is None:
+        return None
+    return canonical(match[1].decode("utf-8", "replace").split("*/")[0].strip(" \t#/;-<>\"'"))
 
 
 def from_metadata(expression: str | None, classifiers: list[str], free: str | None) -> str | None:
     """SPDX expression from a Python distribution's metadata.
 
-    A `License-Expression` is taken as it is; then the classifiers (joined with OR where there are
-    several); then a free-text field of one line that names a license of the table, or a whole
-    license text.
+    A `License-Expression` comes first; then the classifiers (joined with OR where there are
+    several); then a free-text field that names a license, or holds a whole license text. A
+    classifier that leaves the version open (`BSD License`) gives way to a text that does not.
     """
-    if expression:
-        return expression.strip()
-    named = [
-        _CLASSIFIERS[name] for c in classifiers if (name := c.split(" :: ")[-1]) in _CLASSIFIERS
-    ]
-    if named:
-        return " OR ".join(dict.fromkeys(named))
-    if not free:
+    if expression and (found := canonical(expression)):
+        return found
+    named = [CLASSIFIERS[name] for c in classifiers if (name := c.split(" :: ")[-1]) in CLASSIFIERS]
+    stated = (from_name(free) or from_text(free)) if free else None
+    sharp = [name for name in named if not name.startswith("BSD")]
+    return _joined("OR", sharp) or stated or _joined("OR", named)
+
+
+def _of_texts(texts: list[tuple[str, str]]) -> str | None:
+    spdx = [name for _, name in texts]
+    if any(name.startswith("LGPL") for name in spdx):
+        spdx = [name for name in spdx if not name.startswith("GPL")]
+    choice = len(texts) > 1 and all(
+        re.search(
+            r"(?i)[-_.](?:mit|apache|bsd|gpl|lgpl|mpl|zlib|isc|cc0|unlicense|boost|al2)", name
+        )
+        or PurePosixPath(name).stem.lower() in ("unlicense", "copyright")
+        for name, _ in texts
+    )
+    return _joined("OR" if choice else "AND", spdx)
+
+
+def _joined(sign: str, expressions: list[str]) -> str | None:
+    if not expressions:
         return None
-    key = " ".join(re.sub(r"(?i)\b(the|licen[cs]ed?)\b", " ", free).lower().split())
-    return _FREE_TEXT.get(key) or from_text(free)
+    return canonical(f" {sign} ".join(f"({one})" for one in dict.fromkeys(expressions)))
+
+
+def _family(spdx: str) -> str:
+    return re.sub(r"-only$|-or-later$|\+$", "", spdx).lower()
+
+
+def _reader(path: str) -> Callable[[str], str | None] | None:
+    name = PurePosixPath(path).name
+    if path == "debian/copyright":
+        return _debian
+    if name.endswith(".gemspec"):
+        return _gemspec
+    return _READERS.get(name)
+
+
+def _json(text: str) -> str | None:
+    try:
+        row = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(row, dict):
+        return None
+    stated = row.get("license") or row.get("licenses")
+    several = stated if isinstance(stated, list) else [stated]
+    names = [
+        one.get("type") or one.get("name") if isinstance(one, dict) else one for one in several
+    ]
+    return _joined("OR", [found for name in names if (found := _named(name))])
+
+
+def _named(name: Any) -> str | None:
+    if not isinstance(name, str):
+        return None
+    if name.strip().upper() in ("UNLICENSED", "PROPRIETARY"):
+        return "LicenseRef-Proprietary"
+    return from_name(name)
+
+
+def _toml(*keys: str) -> Callable[[str], str | None]:
+    def read(text: str) -> str | None:
+        try:
+            row: Any = tomllib.loads(text)
+        except (ValueError, RecursionError):
+            return None
+        for key in keys:
+            row = row.get(key) if isinstance(row, dict) else None
+        if not isinstance(row, dict):
+            return None
+        stated = row.get("license")
+        if isinstance(stated, dict):
+            stated = stated.get("text")
+        classifiers = row.get("classifiers")
+        if not isinstance(stated, str):
+            stated = None
+        expression = canonical(stated) if stated else None
+        listed = (
+            [c for c in classifiers if isinstance(c, str)] if isinstance(classifiers, list) else []
+        )
+        return _named(expression) or from_metadata(None, listed, stated)
+
+    return read
+
+
+def _headers(text: str) -> str | None:
+    """PKG-INFO and METADATA."""
+    fields = HeaderParser().parsestr(text)
+    listed = [str(line) for line in fields.get_all("Classifier", [])]
+    return from_metadata(fields["License-Expression"], listed, fields["License"])
+
+
+def _setup(text: str) -> str | None:
+    """setup.cfg and setup.py: the license argument and the classifiers, by their look."""
+    free = re.search(r"^\s*license\s*=\s*[\"']?([^\"'\n]+)", text, re.MULTILINE)
+    classifiers = re.findall(r"License :: [^\"'\n]+", text)
+    return from_metadata(None, [c.strip() for c in classifiers], free[1] if free else None)
+
+
+def _gemspec(text: str) -> str | None:
+    match = re.search(r"\.licenses?\s*=\s*\[?([^\n\]]+)", text)
+    names = re.findall(r"[\"']([^\"']+)[\"']", match[1]) if match else []
+    return _joined("OR", [found for name in names if (found := _named(name))])
+
+
+def _pom(text: str) -> str | None:
+    """Maven: several licenses are a choice. Read by tags, so that no entity is expanded."""
+    block = re.search(r"<licenses>(.*?)</licenses>", text, re.DOTALL)
+    names = re.findall(r"<name>\s*([^<]+?)\s*</name>", block[1]) if block else []
+    return _joined("OR", [found for name in names if (found := from_name(name))])
+
+
+def _description(text: str) -> str | None:
+    """R: `GPL (>= 2) | file LICENSE`."""
+    match = re.search(r"^License:[ \t]*([^\n]*(?:\n[ \t]+[^\n]*)*)", text, re.MULTILINE)
+    if not match:
+        return None
+    found = []
+    for option in match[1].split("|"):
+        name = re.sub(r"\+?\s*file LICEN[CS]E", "", option).strip()
+        name = re.sub(r"\s*\(>=?\s*([\d.]+)\)", r"-\1+", name)
+        if spdx := from_name(name):
+            found.append(spdx)
+    return _joined("OR", found)
+
+
+def _debian(text: str) -> str | None:
+    """Debian's machine-readable copyright file (DEP 5): the paragraph of `Files: *`."""
+    for paragraph in re.split(r"\n[ \t]*\n", text):
+        files = re.search(r"^Files:[ \t]*(.*)", paragraph, re.MULTILINE)
+        stated = re.search(r"^License:[ \t]*(.*)", paragraph, re.MULTILINE)
+        if files and stated and files[1].split()[:1] == ["*"]:
+            return from_name(stated[1])
+    return None
+
+
+_READERS: dict[str, Callable[[str], str | None]] = {
+    "package.json": _json,
+    "composer.json": _json,
+    "Cargo.toml": _toml("package"),
+    "pyproject.toml": _toml("project"),
+    "PKG-INFO": _headers,
+    "METADATA": _headers,
+    "setup.cfg": _setup,
+    "setup.py": _setup,
+    "pom.xml": _pom,
+    "DESCRIPTION": _description,
+}
