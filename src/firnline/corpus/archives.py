@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import lzma
 import re
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, BinaryIO, Literal
+from typing import BinaryIO, Literal
 
-import pyarrow as pa
 from pydantic import BaseModel, ConfigDict
 
 from firnline.corpus.http import ChangedError
@@ -19,22 +17,12 @@ from firnline.corpus.packages import ARCHIVE_SUFFIXES, Package, survey, tells
 from firnline.corpus.parts import Found, Limits, as_text, refusal
 from firnline.corpus.storage import Blob, Storage, find, open_blob
 from firnline.corpus.tar import read_tar
+from firnline.corpus.unpack import Unpacked, check_growth
 from firnline.corpus.zip import read_zip
 
 _HELD_BYTES = 32 << 20
-_SLACK_BYTES = 64 << 20
-"""Unpacked, before the ratio counts: a short archive of one repeated file is no bomb."""
-_COMPRESSIONS = (
-    (b"\x1f\x8b", "gzip"),
-    (b"BZh", "bz2"),
-    (b"\x28\xb5\x2f\xfd", "zstd"),
-    (b"\xfd7zXZ\0", "xz"),
-)
-_EARLIEST = 315_619_200
-"""1980-01-02: zip knows no earlier time, and writes its first day where there is none."""
 _CONSTANT_TIMES = frozenset({499_162_500, 1_153_704_088, 1_451_606_400, 1_580_601_600})
 """What npm, cargo, poetry and hatchling give every member of a package."""
-_DAY = 86_400
 
 
 class ArchiveSource(BaseModel):
@@ -70,8 +58,7 @@ class Archive:
 
     def fingerprint(self) -> str:
         """Changes with the archive's place, size and version."""
-        mark = f"{self.name}\0{self.blob.size}\0{self.blob.mark}\0{self.blob.problem}"
-        return hashlib.blake2b(mark.encode(), digest_size=16).hexdigest()
+        return self.blob.fingerprint()
 
     def files(self, limits: Limits) -> Iterator[Found]:
         """Every member that is not a folder.
@@ -101,6 +88,7 @@ class Archive:
         path = member.path
         if package.top and not member.whole:
             path = path.removeprefix(package.top + "/")
+        constant = member.modified in _CONSTANT_TIMES
         yield Found(
             source="archive",
             repo=package.repo,
@@ -109,19 +97,9 @@ class Archive:
             license=package.license,
             size=member.size,
             content=member.content,
-            created=self._created(member.modified),
+            created=None if constant else self.blob.true_time(member.modified),
             problem=member.problem,
         )
-
-    def _created(self, modified: int | None) -> int | None:
-        """A member's time where it can be true: no earlier than 1980, no later than the archive.
-
-        The archive's own time stands for now, so that the answer does not depend on today.
-        """
-        latest = (self.blob.modified or 0) // 1_000_000_000 + _DAY
-        if modified is None or modified in _CONSTANT_TIMES:
-            return None
-        return modified if _EARLIEST <= modified <= latest else None
 
     def _members(self, limits: Limits) -> Iterator[Member]:
         """Members with clean paths; a last one with a problem where the rest is not read."""
@@ -159,49 +137,16 @@ class Archive:
                 return None
             return problem or refusal(path, size, limits)
 
-        head = file.read(8)
+        head = file.read(2)
         file.seek(0)
-        if head[:2] == b"PK":
+        if head == b"PK":
             total = 0
             for member in read_zip(file, refuse, limits.max_file_bytes):
                 total += len(member.content or b"")
-                _check(total, self.blob.size, limits)
+                check_growth(total, self.blob.size, limits)
                 yield member
             return
-        kind = next((name for magic, name in _COMPRESSIONS if head.startswith(magic)), None)
-        yield from read_tar(_Unpacked(file, kind, limits), refuse)
-
-
-class _Unpacked:
-    """The unpacked stream of an archive, which stops where it grows beyond the limits."""
-
-    def __init__(self, file: BinaryIO, compression: str | None, limits: Limits) -> None:
-        self._packed, self._limits, self._total = file, limits, 0
-        self._stream: Any = file
-        if compression == "xz":
-            self._stream = lzma.LZMAFile(file)  # noqa: SIM115 - closed with `file`
-        elif compression is not None:
-            self._stream = pa.CompressedInputStream(pa.PythonFile(file, mode="r"), compression)
-
-    def read(self, size: int = -1, /) -> bytes:
-        try:
-            data: bytes = self._stream.read(size)
-        except (OSError, EOFError, lzma.LZMAError) as error:
-            if isinstance(error, ChangedError):
-                raise
-            cut = re.search(r"(?i)truncated|end-of-stream|ended before", str(error))
-            rule = "archive_truncated" if cut else "archive_corrupt"
-            raise ArchiveError(f"{rule}: {' '.join(str(error).split())}") from error
-        self._total += len(data)
-        _check(self._total, self._packed.tell(), self._limits)
-        return data
-
-
-def _check(unpacked: int, packed: int, limits: Limits) -> None:
-    if unpacked > limits.max_total_bytes:
-        raise ArchiveError(f"archive_bomb: more than {limits.max_total_bytes:,} bytes")
-    if unpacked > max(_SLACK_BYTES, packed * limits.max_ratio):
-        raise ArchiveError(f"archive_bomb: {unpacked:,} bytes from {packed:,}")
+        yield from read_tar(Unpacked(file, limits), refuse)
 
 
 def unsafe(path: str) -> str | None:

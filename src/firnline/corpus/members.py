@@ -14,7 +14,7 @@ class ArchiveError(Exception):
 class Stream(Protocol):
     """What an archive is read from."""
 
-    def read(self, size: int = -1, /) -> bytes: ...
+    def read(self, size: int, /) -> bytes: ...
 
 
 @dataclass(slots=True)

@@ -10,7 +10,9 @@ from firnline.corpus.archives import ArchiveSource
 from firnline.corpus.directory import DirectorySource
 from firnline.corpus.git import GitSource
 from firnline.corpus.python import PythonSource
+from firnline.corpus.tables import TableSource
 
 Source = Annotated[
-    DirectorySource | GitSource | PythonSource | ArchiveSource, Field(discriminator="kind")
+    DirectorySource | GitSource | PythonSource | ArchiveSource | TableSource,
+    Field(discriminator="kind"),
 ]

@@ -13,16 +13,15 @@ from typing import IO
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from firnline.corpus.content_type import language_of
 from firnline.corpus.parts import MAX_FILE_MIB, Found, Limits, Part
 from firnline.corpus.shards import ShardWriter
 from firnline.corpus.sources import Source
 from firnline.documents import SHARD_BYTES, atomic_path
 from firnline.errors import FirnlineError
-from firnline.languages import detect
 from firnline.stage import StageResult, Stats, Workspace, run_stage
 
 _SHARD_PARTS = 256
-_HEAD_BYTES = 4096
 
 
 class IngestConfig(BaseModel):
@@ -165,7 +164,7 @@ def judge(found: Found, limits: Limits) -> tuple[str | None, str, str | None]:
     if len(content) > limits.max_file_bytes:
         detail = f"{len(content):,} bytes, limit {limits.max_file_bytes:,}"
         return None, "", f"too_large: {detail}"
-    language = found.language or detect(found.path, content[:_HEAD_BYTES])
+    language = found.language or language_of(found.path, content)
     if language is None:
         return None, "", "unknown_language"
     if not content.strip():

@@ -7,6 +7,7 @@ library and reads on, after a broken connection, from the byte where it broke.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import re
@@ -25,6 +26,9 @@ from firnline.corpus.parts import as_text
 from firnline.errors import FirnlineError
 
 _BUFFER_BYTES = 1 << 20
+_EARLIEST = 315_619_200
+"""1980-01-02: zip knows no earlier time, and writes its first day where there is none."""
+_DAY_SECONDS = 86_400
 _GLOB = re.compile(r"[*?\[]")
 
 
@@ -65,6 +69,21 @@ class Blob:
     def name(self) -> str:
         """The last part of its path, as text."""
         return as_text(self.url.split("?")[0].rstrip("/").rsplit("/", 1)[-1])
+
+    def fingerprint(self) -> str:
+        """Changes with the file's place, size and version."""
+        mark = f"{as_text(self.url)}\0{self.size}\0{self.mark}\0{self.problem}"
+        return hashlib.blake2b(mark.encode(), digest_size=16).hexdigest()
+
+    def true_time(self, seconds: int | None) -> int | None:
+        """A time told inside the file where it can be true: after 1979, no later than the file.
+
+        The file's own time stands for now, so that the answer does not depend on today.
+        """
+        if seconds is None or self.modified is None:
+            return None
+        latest = self.modified // 1_000_000_000 + _DAY_SECONDS
+        return seconds if _EARLIEST <= seconds <= latest else None
 
 
 def find(path: str, suffixes: tuple[str, ...], storage: Storage) -> list[Blob]:
