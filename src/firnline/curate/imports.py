@@ -9,7 +9,7 @@ An import is one line of text, the same for every statement that means the same:
 | Java | `a.b.C`, `a.b.*`; static imports alike | `a.b`, its package |
 | C# | `A.B` (`using A.B`, `using static A.B`, `using N = A.B`) | `A.B`, its namespaces |
 | JavaScript, TypeScript | the module's name as written: `./x`, `@scope/x` | |
-| Go | the package's path | |
+| Go | the package's path | the package's name |
 | Rust | `mod x`, `mod x@file.rs` (with `#[path]`), `a::b::C` | |
 
 The leading `super::` of a Rust path are counted from the file, not from the inline modules in it.
@@ -72,6 +72,7 @@ _GO_IMPORT = re.compile(
     rb"|(?:[\w.\x80-\xff]+\s+)?([\"`][^\"`\n]+[\"`]))",
     re.DOTALL,
 )
+_GO_PACKAGE = re.compile(rb"package\s+(" + _NAME + rb"+)")
 _GO_PATH = re.compile(rb"//[^\n]*|/\*.*?\*/|[\"`]([^\"`\n]+)[\"`]", re.DOTALL)
 _RUST_MOD = re.compile(rb"mod\s+(?:r#)?(" + _NAME + rb"+)\s*;")
 _RUST_PATH = re.compile(rb"#\[path\s*=\s*\"([^\"\n]+)\"\][^;{}]*$")
@@ -161,6 +162,8 @@ def _go(data: memoryview, start: int, end: int, _: int) -> Iterator[str]:
         for path in _GO_PATH.findall(match[1] if match[2] is None else match[2]):
             if path:
                 yield _text(path)
+    elif match := _GO_PACKAGE.match(data, start, end):
+        yield DECLARES + _text(match[1])
 
 
 def _rust(data: memoryview, start: int, end: int, level: int) -> Iterator[str]:

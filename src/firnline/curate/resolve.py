@@ -331,10 +331,15 @@ class _Go:
     """All files of the package's folder but tests; the module's path from go.mod, or guessed."""
 
     def __init__(self, repository: Repository) -> None:
-        self._folders: dict[str, list[int]] = defaultdict(list)
-        for file, path in enumerate(repository.paths):
-            if path.endswith(".go") and not path.endswith("_test.go"):
-                self._folders[folder_of(path)].append(file)
+        packages: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
+        for name, file in repository.declared(["Go"]):
+            if not repository.paths[file].endswith("_test.go"):
+                packages[folder_of(repository.paths[file])][name].append(file)
+        # Beside a package lie programs that no build includes (`//go:build ignore`).
+        self._folders = {
+            folder: min(named.items(), key=lambda item: (item[0] == "main", -len(item[1]), item))[1]
+            for folder, named in packages.items()
+        }
         modules = [(name, folder) for folder, name in repository.manifests("go.mod")]
         if not modules:
             modules = [(name, "") for name in self._guess(repository)]

@@ -124,7 +124,7 @@ def _statement(data: Bytes, i: int, end: int, family: int) -> int:
             or _is_word(data, i, stop, b"const")
         ):
             return end
-        found = _is_word(data, i, stop, b"import")
+        found = _is_word(data, i, stop, b"import") or _is_word(data, i, stop, b"package")
     return i if found else -1
 
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from firnline import engine
 from firnline.documents import (
@@ -26,6 +26,8 @@ from firnline.documents import (
 )
 from firnline.errors import FirnlineError
 from firnline.stage import StageResult, Stats, Workspace, run_stage
+from firnline.tokens.path_lines import path_lines
+from firnline.tokens.places import read_places
 from firnline.tokens.splits import read_split
 from firnline.tokens.tokenizer import Tokenizer
 
@@ -43,16 +45,22 @@ INDEX_SCHEMA = pa.schema(
         pa.field("group", pa.int32(), nullable=False),
     ]
 )
+# Columns that the index has where the settings need them: documents of a part stay together in
+# their group, `place` is the order in it, `header` the bytes of the path line.
+PART, PLACE = pa.field("part", pa.int32(), nullable=False), pa.field("place", pa.int64())
+HEADER = pa.field("header", pa.int32(), nullable=False)
 # Less than this is encoded faster by the threads of one process than processes start.
 SMALL_MIB = 1024
 _COLUMNS = ("id", "repo", "path", "language", "source")
 
-GroupBy = Literal["language_repository", "repository", "file"]
+GroupBy = Literal["language_repository", "repository", "repository_language", "file"]
 _GROUP_COLUMNS: dict[GroupBy, tuple[str, ...]] = {
     "language_repository": ("language", "repo"),
     "repository": ("repo",),
+    "repository_language": ("repo",),
     "file": (),
 }
+_PART_COLUMNS = ("repo", "language")
 
 
 class PackConfig(BaseModel):
@@ -62,9 +70,22 @@ class PackConfig(BaseModel):
 
     group_by: GroupBy = "language_repository"
     """Which documents stay together in a training sequence: those of one language in one
-    repository (best in Arctic-SnowCoder, Table 3), of one repository, or none."""
+    repository (best in Arctic-SnowCoder, Table 3), of one repository, of one repository with each
+    language of it together (the hybrid that the paper leaves open), or none."""
+    order: Literal["random", "dependency"] = "random"
+    """How the documents of a group follow one another: in random order, new in each epoch, or as
+    the `arrange` stage ordered them, what a file imports before it. Groups are in random order."""
+    path_line: Literal["none", "path", "repository"] = "none"
+    """What a comment before each document says: nothing, its path, or its repository and path.
+    The tokens and bytes of the index count it; `header` is its share of the bytes."""
     splits: tuple[str, ...] = ("train",)
     """Which documents are packed, where the corpus has a `split` column."""
+
+    @model_validator(mode="after")
+    def _groups_have_an_order(self) -> Self:
+        if self.group_by == "file" and self.order == "dependency":
+            raise ValueError("order: dependency needs groups of several files, group_by is file")
+        return self
 
 
 def run(
@@ -73,13 +94,22 @@ def run(
     tokenizer_folder: Path,
     out: Path,
     *,
+    order: Path | None = None,
     workers: int | None = None,
 ) -> StageResult:
     """Encodes `documents` into the token folder `out`, each followed by end of text.
 
+    `order` is the folder of an `arrange` stage, for `order: dependency`: made for these documents
+    or for those that they were chosen from, shard for shard.
+
     Statistics: documents, bytes, tokens and bytes for each token, in all and by language. Raises
-    FirnlineError where no document is left to pack.
+    FirnlineError where no document is left to pack, or where one has no place in the order.
     """
+    if (config.order == "dependency") != (order is not None):
+        raise FirnlineError(
+            f"pack with order: {config.order} and {order or 'no folder of an arrange stage'}",
+            mend="give both order: dependency and the folder, or neither",
+        )
     tokenizer = Tokenizer.load(tokenizer_folder)
     dtype = "uint16" if tokenizer.vocabulary_size <= 1 << 16 else "uint32"
 
@@ -90,7 +120,7 @@ def run(
         workspace.workers = workers or (1 if small else engine.cores())
         parallel = min(workspace.workers, len(paths)) == 1
         jobs = {
-            name: _Job(number, path, tokenizer, dtype, config.splits, workspace.folder, parallel)
+            name: _Job(number, path, tokenizer, dtype, config, order, workspace.folder, parallel)
             for number, (name, path) in enumerate(zip(weights, paths, strict=True))
         }
         parts = workspace.map("encode", _encode, jobs, weights=weights, unit="MiB")
@@ -118,6 +148,8 @@ def run(
         }
 
     inputs: dict[str, Path | str] = {"documents": documents, "tokenizer": tokenizer.digest}
+    if order is not None:
+        inputs["order"] = order
     return run_stage("pack", config, inputs, out, body, room="tokens", workers=workers)
 
 
@@ -127,7 +159,8 @@ class _Job:
     documents: Path
     tokenizer: Tokenizer
     dtype: str
-    splits: tuple[str, ...]
+    config: PackConfig
+    order: Path | None
     folder: Path
     parallel: bool  # cores are shared out by shards, or all to one shard
 
@@ -143,15 +176,19 @@ class _Job:
 def _encode(job: _Job) -> Stats:
     """Writes one token shard and its part of the index, without groups."""
     rows: dict[str, dict[str, int]] = {}
-    schema = INDEX_SCHEMA.remove(INDEX_SCHEMA.get_field_index("group"))
+    schema = _index_schema(job.config, groups=False)
+    places = read_places(job.order, job.documents) if job.order is not None else None
     offset = 0
     with (
         atomic_path(job.tokens) as temporary,
         temporary.open("wb") as file,
         TableWriter(job.index, schema) as index,
     ):
-        for batch in read_split(job.documents, [*_COLUMNS, "content"], job.splits):
+        for batch in read_split(job.documents, [*_COLUMNS, "content"], job.config.splits):
             content = batch.column("content")
+            headers = _headers(job.config, batch)
+            if headers is not None:
+                content = pc.binary_join_element_wise(headers, content.fill_null(""), "")
             ids, ends = job.tokenizer.encode_batch(content, parallel=job.parallel)
             with_ends = np.insert(ids.astype(job.dtype), ends[1:], job.tokenizer.end_of_text)
             with_ends.tofile(file)
@@ -163,11 +200,37 @@ def _encode(job: _Job) -> Stats:
             table = table.append_column("offset", pa.array(starts))
             table = table.append_column("tokens", pa.array(tokens))
             table = table.append_column("bytes", sizes)
+            if headers is not None:
+                table = table.append_column("header", pc.binary_length(headers))
+            if places is not None:
+                by_language = job.config.group_by == "repository_language"
+                table = table.append_column("place", places.of(batch["id"], by_language))
             for record_batch in table.to_batches():
                 index.write(record_batch)
             _count(rows, table)
             offset += len(with_ends)
     return {"languages": rows}
+
+
+def _headers(config: PackConfig, batch: pa.RecordBatch) -> pa.Array | None:
+    """The path line of each document, where the settings ask for one."""
+    if config.path_line == "none":
+        return None
+    columns = (batch[name].to_pylist() for name in ("language", "path", "repo"))
+    languages, paths, repositories = columns
+    with_repository = repositories if config.path_line == "repository" else None
+    return pa.array(path_lines(languages, paths, with_repository), pa.large_string())
+
+
+def _index_schema(config: PackConfig, *, groups: bool = True) -> pa.Schema:
+    fields = [field for field in INDEX_SCHEMA if groups or field.name != "group"]
+    if config.path_line != "none":
+        fields.append(HEADER)
+    if config.order == "dependency":
+        fields.append(PLACE)
+    elif groups and config.group_by == "repository_language":
+        fields.append(PART)
+    return pa.schema(fields)
 
 
 def _count(rows: dict[str, dict[str, int]], table: Any) -> None:
@@ -183,22 +246,30 @@ def _count(rows: dict[str, dict[str, int]], table: Any) -> None:
 
 def _write_index(config: PackConfig, folder: Path, jobs: list[_Job]) -> None:
     """Joins the parts of the index and numbers the groups, in the order of their names."""
-    keys = _GROUP_COLUMNS[config.group_by]
-    names: set[tuple[str, ...]] = set()
-    if keys:
-        for job in jobs:
-            table = parquet_file(job.index).read(list(keys)).group_by(list(keys)).aggregate([])
-            names.update(zip(*(table.column(key).to_pylist() for key in keys), strict=True))
-    number_of = {name: number for number, name in enumerate(sorted(names))}
-    with TableWriter(folder / "index.parquet", INDEX_SCHEMA) as index:
+    schema = _index_schema(config)
+    numbered = {"group": _GROUP_COLUMNS[config.group_by]}
+    if "part" in schema.names:
+        numbered["part"] = _PART_COLUMNS
+    numbers = {name: _number_names(jobs, keys) for name, keys in numbered.items() if keys}
+    with TableWriter(folder / "index.parquet", schema) as index:
         for job in jobs:
             for batch in parquet_file(job.index).iter_batches():
-                if keys:
-                    columns = (batch.column(key).to_pylist() for key in keys)
-                    groups = [number_of[name] for name in zip(*columns, strict=True)]
-                else:
-                    groups = list(range(index.rows, index.rows + batch.num_rows))
-                index.write(batch.append_column("group", pa.array(groups, pa.int32())))
+                for name, keys in numbered.items():
+                    if keys:
+                        columns = (batch.column(key).to_pylist() for key in keys)
+                        values = [numbers[name][names] for names in zip(*columns, strict=True)]
+                    else:
+                        values = list(range(index.rows, index.rows + batch.num_rows))
+                    batch = batch.append_column(name, pa.array(values, pa.int32()))
+                index.write(batch)
+
+
+def _number_names(jobs: list[_Job], keys: tuple[str, ...]) -> dict[tuple[str, ...], int]:
+    names: set[tuple[str, ...]] = set()
+    for job in jobs:
+        table = parquet_file(job.index).read(list(keys)).group_by(list(keys)).aggregate([])
+        names.update(zip(*(table.column(key).to_pylist() for key in keys), strict=True))
+    return {name: number for number, name in enumerate(sorted(names))}
 
 
 def _sum_languages(parts: dict[str, Stats]) -> dict[str, dict[str, int]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,18 +27,35 @@ def random_words(count: int, *key: str | int) -> Words:
     return np.asarray(words, dtype=np.uint64)
 
 
-def shuffled_groups(groups: npt.NDArray[np.integer], *key: str | int) -> Integers:
+def shuffled_groups(
+    groups: npt.NDArray[np.integer],
+    *key: str | int,
+    parts: npt.NDArray[np.integer] | None = None,
+    places: npt.NDArray[np.integer] | None = None,
+) -> Integers:
     """Row numbers in an order that keeps each group together.
 
     Groups come in random order, and so do the rows of a group. `groups` numbers the group of
-    each row from 0.
+    each row from 0. `parts`, numbered likewise, keeps the parts of a group together, in random
+    order; `places` puts the rows of a group (or part) in that order, equal ones at random.
     """
     if len(groups) == 0:
         return np.zeros(0, dtype=np.int64)
-    words = random_words(int(groups.max()) + 1, *key, "groups")
+    columns: list[npt.NDArray[Any]] = [random_words(len(groups), *key, "rows")]
+    if places is not None:
+        columns.append(places)
+    if parts is not None:
+        columns.append(_random_ranks(parts, *key, "parts"))
+    columns.append(_random_ranks(groups, *key, "groups"))
+    return np.lexsort(columns)
+
+
+def _random_ranks(numbers: npt.NDArray[np.integer], *key: str | int) -> Integers:
+    """A random rank for each number, the same wherever it stands."""
+    words = random_words(int(numbers.max()) + 1, *key)
     rank = np.empty(len(words), dtype=np.int64)
     rank[np.argsort(words, kind="stable")] = np.arange(len(words))
-    return np.lexsort((random_words(len(groups), *key, "rows"), rank[groups]))
+    return np.asarray(rank[numbers])
 
 
 def permute(numbers: Integers, size: int, *key: str | int) -> Integers:

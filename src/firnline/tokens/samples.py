@@ -2,8 +2,8 @@
 
 The loader's whole state is one number. In each epoch the groups of documents come in a new
 order, the documents of a group too (Arctic-SnowCoder, section 2.2: files of one language and
-repository, concatenated in random order); the concatenation is cut into sequences, and the
-sequences are permuted, so that a batch mixes groups.
+repository, concatenated in random order), unless the index gives their places; the concatenation
+is cut into sequences, and the sequences are permuted, so that a batch mixes groups.
 """
 
 from __future__ import annotations
@@ -56,8 +56,9 @@ class Samples:
     `(epoch_tokens - 1) % sequence_length`, which fill no sequence. Numbers beyond an epoch go on
     in the next one, with another order.
 
-    Memory: 20 bytes for each document, and 16 more for each of the two latest epochs; tokens
-    are mapped, not read. A sample costs one search among the documents, wherever it lies.
+    Memory: 20 bytes for each document (28 with places, 24 with parts), and 16 more for each of the
+    two latest epochs; tokens are mapped, not read. A sample costs one search among the documents,
+    wherever it lies.
     """
 
     def __init__(self, folder: Path, *, sequence_length: int, seed: int, phase: str) -> None:
@@ -72,6 +73,7 @@ class Samples:
         self.phase = phase
         self.settings = read_settings(folder)
         self._shard, self._offset, self._tokens, self._group = _read_index(folder)
+        self._parts, self._places = _read_within_groups(folder)
         self._shards = _map_shards(folder, self.settings["dtype"], self._shard, self._tokens)
         self.epoch_tokens = int(self._tokens.sum(dtype=np.int64))
         self.samples_per_epoch = (self.epoch_tokens - 1) // sequence_length
@@ -166,7 +168,9 @@ class Samples:
 
     def _order(self, epoch: int) -> tuple[Integers, Integers]:
         """The epoch's stream: documents in order, and the token at which each begins."""
-        order = shuffled_groups(self._group, *self._key(epoch))
+        order = shuffled_groups(
+            self._group, *self._key(epoch), parts=self._parts, places=self._places
+        )
         bounds = np.zeros(len(order) + 1, dtype=np.int64)
         np.cumsum(self._tokens[order], out=bounds[1:])
         return order, bounds
@@ -211,6 +215,16 @@ def _read_index(folder: Path) -> tuple[npt.NDArray[np.int32], Integers, Integers
     table = parquet_file(folder / "index.parquet").read(columns)
     shard, offset, tokens, group = (table.column(name).to_numpy() for name in columns)
     return shard, offset, tokens, group
+
+
+def _read_within_groups(folder: Path) -> tuple[npt.NDArray[np.int32] | None, Integers | None]:
+    """Which part of its group each document is in, and its place in it; None where not given."""
+    file = parquet_file(folder / "index.parquet")
+    parts, places = (
+        file.read([name])[name].to_numpy() if name in file.schema_arrow.names else None
+        for name in ("part", "place")
+    )
+    return parts, places
 
 
 def _map_shards(
