@@ -86,7 +86,7 @@ class Archive:
         if not member.path:
             return
         path = member.path
-        if package.top and not member.whole:
+        if package.top and not member.whole and unsafe(path) is None:
             path = path.removeprefix(package.top + "/")
         constant = member.modified in _CONSTANT_TIMES
         yield Found(

@@ -5,12 +5,12 @@ PKWARE APPNOTE 6.3: local header 4.3.7, data descriptor 4.3.9, end of directory 
 
 from __future__ import annotations
 
-import calendar
 import stat
 import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import BinaryIO
 
 from firnline.corpus.members import ArchiveError, Member, Refuse
@@ -74,8 +74,7 @@ def _by_directory(archive: zipfile.ZipFile, refuse: Refuse) -> Iterator[Member]:
         path = _name(info)
         if info.is_dir():
             continue
-        modified = calendar.timegm((*info.date_time, 0, 1, 0)) if info.date_time[1] else None
-        member = Member(path, info.file_size, modified)
+        member = Member(path, info.file_size, _time(info))
         member.problem = _problem(info) or refuse(path, info.file_size)
         if member.problem is None:
             try:
@@ -100,6 +99,14 @@ def _name(info: zipfile.ZipInfo) -> str:
         return info.filename.encode("cp437").decode("utf-8")
     except UnicodeError:
         return info.filename
+
+
+def _time(info: zipfile.ZipInfo) -> int | None:
+    """Seconds since 1970; the format knows no zone, UTC is taken."""
+    try:
+        return int(datetime(*info.date_time, tzinfo=UTC).timestamp())
+    except ValueError:
+        return None
 
 
 def _problem(info: zipfile.ZipInfo) -> str | None:
