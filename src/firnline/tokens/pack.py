@@ -188,7 +188,8 @@ def _encode(job: _Job) -> Stats:
             content = batch.column("content")
             headers = _headers(job.config, batch)
             if headers is not None:
-                content = pc.binary_join_element_wise(headers, content.fill_null(""), "")
+                nothing = pa.scalar("", pa.large_string())
+                content = pc.binary_join_element_wise(headers, content.fill_null(""), nothing)
             ids, ends = job.tokenizer.encode_batch(content, parallel=job.parallel)
             with_ends = np.insert(ids.astype(job.dtype), ends[1:], job.tokenizer.end_of_text)
             with_ends.tofile(file)
