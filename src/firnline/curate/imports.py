@@ -62,7 +62,7 @@ _INCLUDE = re.compile(
 _JAVA_IMPORT = re.compile(rb"import\s+(?:static\s+)?([\w$.\x80-\xff]+(?:\s*\.\s*\*)?)\s*;")
 _JAVA_PACKAGE = re.compile(rb"package\s+([\w$.\x80-\xff]+)\s*;")
 _USING = re.compile(
-    rb"using\s+(?:static\s+|unsafe\s+)?(?:" + _NAME + rb"+\s*=\s*)?(?:global::)?"
+    rb"using\s+(?:static\s+|unsafe\s+)?(?:" + _NAME + rb"+\s*=\s*)?(?:" + _NAME + rb"+::)?"
     rb"(" + _NAME + rb"+(?:\s*\.\s*" + _NAME + rb"+)*)\s*(?:<[^;={}()]*)?;"
 )
 _NAMESPACE = re.compile(rb"namespace\s+(" + _NAME + rb"+(?:\s*\.\s*" + _NAME + rb"+)*)\s*[{;]")
