@@ -130,7 +130,7 @@ class Redactor:
         bounds = offsets.tolist()
         for row in range(len(content)):
             document = text[bounds[row] : bounds[row + 1]]
-            found = self._find(document)
+            found = self.find(document)
             if not found:
                 continue
             for each in found:
@@ -143,7 +143,7 @@ class Redactor:
         ledger = pa.array([told.get(row) for row in range(len(content))], pa.string())
         return Redacted(_spliced(content, text, bounds, replaced), counts, changed, ledger)
 
-    def _find(self, document: memoryview) -> list[Finding]:
+    def find(self, document: memoryview) -> list[Finding]:
         """The findings that neither the allow list nor an earlier redaction takes out."""
         if self._scanner is None:
             self._scanner = Scanner(self._rules)
@@ -176,7 +176,7 @@ class Redactor:
                     pieces += [document[position:start], b"" if number else mark]
                     position = end
             document = b"".join([*pieces, document[position:]])
-            found = self._find(memoryview(document))
+            found = self.find(memoryview(document))
             if not found:
                 break
         return document
