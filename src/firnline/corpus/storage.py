@@ -186,11 +186,19 @@ def _http_blob(url: str, storage: Storage) -> Blob:
     return Blob(url, head.size, head.modified, head.mark)
 
 
-@cache
 def _system(scheme: str, storage: Storage) -> Any:
+    endpoint = storage.endpoint
+    if scheme == "s3":  # Arrow does not look for it
+        names = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
+        endpoint = endpoint or next((os.environ[n] for n in names if os.environ.get(n)), None)
+    return _connect(scheme, storage, endpoint)
+
+
+@cache
+def _connect(scheme: str, storage: Storage, endpoint: str | None) -> Any:
     options: dict[str, Any] = {"anonymous": storage.anonymous}
-    if storage.endpoint:
-        kind, _, place = storage.endpoint.rpartition("://")
+    if endpoint:
+        kind, _, place = endpoint.rstrip("/").rpartition("://")
         options |= {"endpoint_override": place, "scheme": kind or "https"}
     if scheme == "gs":
         limit = timedelta(seconds=storage.attempts * storage.timeout_seconds)
