@@ -11,23 +11,24 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from firnline.curate import duplicates
 from firnline.curate.duplicates import (
     BANDS,
+    NO_RANK,
     ROWS,
-    ShingleStore,
     band_keys,
     candidate_rows,
     choose_bands,
-    exact_duplicates,
     near_duplicates,
-    priority_ranks,
     shingle_sets_batch,
     sketch_batch,
-    write_shingle_sets,
 )
-from firnline.documents import content_hash
+from firnline.curate.keyfiles import ArrayKeys, KeyFiles, KeyWriter
+from firnline.curate.shinglefiles import ShingleStore, write_shingle_sets
+from firnline.errors import FirnlineError
 from firnline.kernels.sketch import BINS
 
 TOKEN = re.compile(rb"[A-Za-z0-9_\x80-\xff]+|[^ \t\n\r\x0b\x0c]")
@@ -78,12 +79,29 @@ def column(texts: list[str]) -> pa.Array:
     return pa.array(texts, pa.large_string())
 
 
-def run(texts: list[str], priority: np.ndarray, **options: object) -> duplicates.NearDuplicates:
+def sets_of(texts: list[str]) -> duplicates.ShingleSets:
     content = column(texts)
-    keys = band_keys(sketch_batch(content))
-    return near_duplicates(
-        keys, priority, lambda rows: shingle_sets_batch(content.take(pa.array(rows))), **options
-    )
+    return lambda rows: shingle_sets_batch(content.take(pa.array(rows)))
+
+
+def run(texts: list[str], ranks: np.ndarray) -> duplicates.NearDuplicates:
+    keys = ArrayKeys(band_keys(sketch_batch(column(texts))))
+    return near_duplicates(keys, ranks.astype(np.uint32), sets_of(texts))
+
+
+def one_bucket(texts: list[str]) -> duplicates.NearDuplicates:
+    """All documents share the key of the only band, whatever they hold."""
+    keys = ArrayKeys(np.ones((len(texts), 1), dtype=np.uint64))
+    return near_duplicates(keys, np.arange(len(texts), dtype=np.uint32), sets_of(texts))
+
+
+def greedy(sets: list[set[tuple[bytes, ...]]], ranks: np.ndarray) -> list[int]:
+    """The rows that stay, by brute force."""
+    kept: list[int] = []
+    for row in np.argsort(ranks).tolist():
+        if not any(alike(sets[row], sets[other]) for other in kept):
+            kept.append(row)
+    return sorted(kept)
 
 
 def test_bands_follow_the_formula() -> None:
@@ -107,7 +125,11 @@ def test_candidates_hold_the_pairs_that_brute_force_finds(texts: list[str]) -> N
     assert len(pairs) > 500
     assert len(small) > 100
     assert found >= 0.99 * len(pairs)
-    assert candidate_rows(keys)[list({row for pair in pairs for row in pair})].mean() >= 0.99
+    ranks = np.arange(len(texts), dtype=np.uint32)
+    candidates = candidate_rows(ArrayKeys(keys), ranks)
+    assert candidates[list({row for pair in pairs for row in pair})].mean() >= 0.99
+    shared = [bool(((keys == key) & (key != 0)).any(axis=1).sum() > 1) for key in keys]
+    assert candidates.tolist() == shared
 
 
 def test_clusters_are_the_greedy_ones(texts: list[str]) -> None:
@@ -115,13 +137,9 @@ def test_clusters_are_the_greedy_ones(texts: list[str]) -> None:
     sets = [shingles(text) for text in texts]
     priority = np.random.default_rng(0).permutation(len(texts))
     result = run(texts, priority)
-    kept: list[int] = []
-    for row in np.argsort(priority).tolist():
-        if not any(alike(sets[row], sets[other]) for other in kept):
-            kept.append(row)
     found = np.flatnonzero(result.keeper == np.arange(len(texts))).tolist()
     # Bands miss a pair at the threshold once in a thousand.
-    assert len(set(found) ^ set(kept)) <= 2
+    assert len(set(found) ^ set(greedy(sets, priority))) <= 2
     for row, keeper in enumerate(result.keeper.tolist()):
         assert result.keeper[keeper] == keeper  # no chain
         if keeper == row:
@@ -156,26 +174,69 @@ def test_clusters_do_not_depend_on_the_order_of_rows(texts: list[str]) -> None:
     assert one.compared == other.compared
 
 
-def test_small_blocks_give_the_same_clusters(
+def test_small_blocks_and_parts_give_the_same_clusters(
     texts: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    priority = np.arange(len(texts))
-    sizes = np.array([len(text.encode()) for text in texts])
-    whole = run(texts, priority)
+    ranks = np.arange(len(texts), dtype=np.uint32)
+    sizes = np.array([len(text.encode()) for text in texts], dtype=np.uint32)
+    whole = run(texts, ranks)
     monkeypatch.setattr(duplicates, "BLOCK_BYTES", 20_000)
-    content = column(texts)
+    monkeypatch.setattr(duplicates, "SORT_BYTES", 0)
+    monkeypatch.setattr(duplicates, "_PAIRS", 32)
+    monkeypatch.setattr(duplicates, "_THREADS", 3)
+    shingle_sets = sets_of(texts)
     asked = []
 
-    def shingle_sets(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def watched(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         assert (np.diff(rows) > 0).all()
         asked.append((sizes[rows].sum(), len(rows)))
-        return shingle_sets_batch(content.take(pa.array(rows)))
+        return shingle_sets(rows)
 
-    blocks = near_duplicates(band_keys(sketch_batch(content)), priority, shingle_sets, sizes=sizes)
+    keys = ArrayKeys(band_keys(sketch_batch(column(texts))))
+    blocks = near_duplicates(keys, ranks, watched, sizes=sizes)
     assert (blocks.keeper == whole.keeper).all()
     assert (blocks.jaccard == whole.jaccard).all()
+    assert blocks.compared == whole.compared
     assert len(asked) > 5
     assert all(total <= 20_000 or count == 2 for total, count in asked)
+
+
+def test_rows_without_a_rank_take_no_part(texts: list[str]) -> None:
+    inside = np.arange(len(texts)) % 3 > 0
+    ranks = np.full(len(texts), NO_RANK, dtype=np.uint32)
+    ranks[inside] = np.random.default_rng(3).permutation(inside.sum())
+    result = run(texts, ranks)
+    alone = run([text for text, here in zip(texts, inside, strict=True) if here], ranks[inside])
+    places = np.flatnonzero(inside)
+    assert (result.keeper[inside] == places[alone.keeper]).all()
+    assert (result.jaccard[inside] == alone.jaccard).all()
+    assert (result.keeper[~inside] == np.flatnonzero(~inside)).all()
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_any_graph_of_likeness_gives_the_greedy_choice(data: st.DataObject) -> None:
+    """Chains, stars and rings of windows over one text, in any order of priority: links that turn
+    out to lead to a dropped document are made anew, band after band."""
+    starts = data.draw(st.lists(st.integers(0, 60), min_size=2, max_size=25))
+    texts = [" ".join(f"w{i}" for i in range(start, start + 80)) for start in starts]
+    ranks = np.array(data.draw(st.permutations(range(len(texts)))))
+    sets = [shingles(text) for text in texts]
+    rows = range(len(texts))
+    pairs = [p for p in itertools.combinations(rows, 2) if alike(sets[p[0]], sets[p[1]])]
+    # One band for each pair of documents that are alike, in any order: only there do they meet.
+    bands = data.draw(st.permutations(pairs))
+    keys = np.arange(1, len(texts) * (len(bands) + 1) + 1, dtype=np.uint64)
+    keys = (keys << np.uint64(40)).reshape(len(texts), -1)
+    for band, (one, other) in enumerate(bands):
+        keys[one, band] = keys[other, band]
+    result = near_duplicates(ArrayKeys(keys), ranks.astype(np.uint32), sets_of(texts))
+    stays = np.flatnonzero(result.keeper == np.arange(len(texts))).tolist()
+    assert stays == greedy(sets, ranks)
+    for row, keeper in enumerate(result.keeper.tolist()):
+        if keeper != row:
+            assert ranks[keeper] < ranks[row]
+            assert alike(sets[row], sets[keeper])
 
 
 def test_a_chain_is_not_one_cluster() -> None:
@@ -199,13 +260,7 @@ def test_a_bucket_of_copies_is_compared_with_its_keeper_only() -> None:
 def test_many_keepers_in_one_bucket_are_still_found() -> None:
     """One key for all: 60 dissimilar documents, 20 copies of each."""
     texts = [" ".join(f"d{doc}w{i}" for i in range(30)) for doc in range(60)] * 20
-    content = column(texts)
-    keys = np.ones((len(texts), 1), dtype=np.uint64)
-    result = near_duplicates(
-        keys,
-        np.arange(len(texts)),
-        lambda rows: shingle_sets_batch(content.take(pa.array(rows))),
-    )
+    result = one_bucket(texts)
     assert result.keeper.tolist() == list(range(60)) * 20
     # Twice 60 keepers at most for each document; all pairs would be 719,400.
     assert result.compared <= 2 * 60 * len(texts)
@@ -216,46 +271,50 @@ def test_a_bucket_of_dissimilar_documents_stays_linear() -> None:
     """One key for 1,500 documents of one template: nothing false is dropped, the rest is said."""
     template = " ".join(f"w{i}" for i in range(20))
     texts = [f"{template} {' '.join(f'd{doc}w{i}' for i in range(20))}" for doc in range(1500)]
-    content = column([*texts, *texts[:10], *texts[-10:]])
-    result = near_duplicates(
-        np.ones((len(content), 1), dtype=np.uint64),
-        np.arange(len(content)),
-        lambda rows: shingle_sets_batch(content.take(pa.array(rows))),
-    )
+    result = one_bucket([*texts, *texts[:10], *texts[-10:]])
     assert result.keeper.tolist() == [*range(1500), *range(10), *range(1510, 1520)]
-    assert result.compared <= 63 * len(content)
+    assert result.compared <= 63 * 1520
     assert result.unfinished == 1520 - 10 - 63
 
 
-def test_exact_duplicates_keep_the_smallest_priority() -> None:
-    contents = [b"a", b"b", b"a", b"c", b"a", b"b"]
-    hashes = np.array([list(content_hash(content)) for content in contents], dtype=np.uint8)
-    keeper = exact_duplicates(hashes, np.array([5, 0, 2, 3, 4, 1]))
-    assert keeper.tolist() == [2, 1, 2, 3, 2, 1]
-    assert exact_duplicates(hashes[:0], np.zeros(0, np.int64)).tolist() == []
+def test_a_million_copies_of_one_header_cost_one_comparison_each() -> None:
+    """One bucket of a million in both bands; the sets are made, not read."""
+    count = 1_000_000
+
+    def shingle_sets(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        hashes = np.tile(np.arange(1, 21, dtype=np.uint64), len(rows))
+        hashes[19::20] = 1000 + rows  # one member of its own each: Jaccard 19 / 21
+        return hashes, np.arange(0, 20 * len(rows) + 1, 20)
+
+    keys = np.full((count, 2), 1 << 63, dtype=np.uint64)
+    ranks = np.arange(count, dtype=np.uint32)[::-1].copy()
+    result = near_duplicates(ArrayKeys(keys), ranks, shingle_sets)
+    assert (result.keeper == count - 1).all()
+    assert result.compared == count - 1
+    assert result.jaccard[0] == np.float32(19 / 21)
+    assert result.unfinished == 0
 
 
-def test_hashes_that_share_a_half_differ() -> None:
-    hashes = np.zeros((4, 16), dtype=np.uint8)
-    hashes[1, 0] = hashes[2, 15] = 1
-    assert exact_duplicates(hashes, np.arange(4)).tolist() == [0, 1, 2, 0]
+def test_keys_that_collide_drop_nothing() -> None:
+    """Keys that differ in their last bits only, and equal keys of different documents."""
+    texts = [f"document {i} holds {i} words of its own {i * i}" for i in range(40)]
+    keys = np.full((40, 3), 0xABCD << 48, dtype=np.uint64)
+    keys[:, 1] += np.arange(40, dtype=np.uint64)
+    result = near_duplicates(ArrayKeys(keys), np.arange(40, dtype=np.uint32), sets_of(texts))
+    assert result.keeper.tolist() == list(range(40))
+    assert result.compared > 0
 
 
-def test_priority_ranks_sort_by_keys_then_id() -> None:
-    ids = np.array([[row] * 16 for row in (9, 1, 200, 1)], dtype=np.uint8)
-    ids[3, 15] = 0
-    stars = np.array([-5, -7, -7, -7])
-    assert priority_ranks(stars, ids=ids).tolist() == [3, 1, 2, 0]
-    assert priority_ranks(ids=ids).tolist() == [2, 1, 3, 0]
-
-
-def test_priorities_must_differ() -> None:
-    with pytest.raises(ValueError, match="a priority of its own"):
-        run(["a", "b"], np.array([1, 1]))
+@pytest.mark.parametrize("ranks", [[1, 1], [1, 2], [0, 5], [0, 2**32 - 2]])
+def test_ranks_must_be_a_numbering(ranks: list[int]) -> None:
+    with pytest.raises(ValueError, match="a rank of its own"):
+        run(["a", "b"], np.array(ranks))
 
 
 def test_nothing_to_compare() -> None:
     assert run([], np.zeros(0, np.int64)).keeper.tolist() == []
+    nobody = run(["a b c", "a b c"], np.full(2, NO_RANK))
+    assert nobody.keeper.tolist() == [0, 1]
     alone = run(["a b c", "d e f"], np.arange(2))
     assert alone.keeper.tolist() == [0, 1]
     assert alone.compared == 0
@@ -268,12 +327,10 @@ def test_shingle_files_answer_as_the_content_does(texts: list[str], tmp_path: Pa
     batches = [
         (rows[start : start + 40], content[start : start + 40]) for start in range(0, half, 40)
     ]
-    write_shingle_sets(
-        tmp_path / "a.arrow", [(r[r < half], c[: (r < half).sum()]) for r, c in batches]
-    )
-    write_shingle_sets(tmp_path / "b.arrow", [(rows[half:], content[half:])])
-    write_shingle_sets(tmp_path / "empty.arrow", [])
-    store = ShingleStore([tmp_path / name for name in ("b.arrow", "a.arrow", "empty.arrow")])
+    write_shingle_sets(tmp_path / "a", [(r[r < half], c[: (r < half).sum()]) for r, c in batches])
+    write_shingle_sets(tmp_path / "b", [(rows[half:], content[half:])])
+    write_shingle_sets(tmp_path / "empty", [])
+    store = ShingleStore([tmp_path / name for name in ("a", "empty", "b")])
     for wanted in (rows[::7], rows[:0], rows[-3:]):
         hashes, offsets = store(wanted)
         truth, truth_offsets = shingle_sets_batch(content.take(pa.array(wanted)))
@@ -282,3 +339,29 @@ def test_shingle_files_answer_as_the_content_does(texts: list[str], tmp_path: Pa
     for missing in (np.array([len(texts)]), np.array([-1, 0])):
         with pytest.raises(KeyError):
             store(missing)
+    with pytest.raises(ValueError, match="order of their rows"):
+        ShingleStore([tmp_path / "b", tmp_path / "a"])
+
+
+def test_key_files_hold_what_was_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("firnline.curate.keyfiles.BLOCK_ROWS", 8)
+    keys = np.random.default_rng(0).integers(0, 2**63, (45, 5)).astype(np.uint64)
+    for name, bounds in (("a", (0, 3, 3, 20)), ("b", (20,)), ("c", (20, 44, 45))):
+        with KeyWriter(tmp_path / name, 5) as writer:
+            for start, stop in itertools.pairwise(bounds):
+                writer.write(keys[start:stop])
+    files = KeyFiles([tmp_path / name for name in "abc"], 5)
+    assert (files.rows, files.bands) == (45, 5)
+    for band in range(5):
+        assert np.concatenate(list(files.band(band))).tolist() == keys[:, band].tolist()
+        assert np.concatenate(list(ArrayKeys(keys).band(band))).tolist() == keys[:, band].tolist()
+
+
+def test_a_key_file_is_whole_or_absent(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError), KeyWriter(tmp_path / "keys", 5) as writer:
+        writer.write(np.ones((3, 5), dtype=np.uint64))
+        raise RuntimeError("killed")
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "cut").write_bytes(bytes(8 * 7))
+    with pytest.raises(FirnlineError, match="56 bytes are not rows of 5 keys"):
+        KeyFiles([tmp_path / "cut"], 5)

@@ -3,7 +3,7 @@
 Near-duplicates are documents whose sets of 5-token shingles have a Jaccard similarity of 0.7 or
 more (the convention of The Stack, Kocetkov et al. 2022). They are found in four steps:
 
-1. `sketch_batch` and `band_keys`, shard by shard: 8 bytes for each document and band.
+1. `sketch_batch` and `band_keys`, shard by shard: 8 bytes on disk for each document and band.
 2. Candidates: documents that share a band. With `r` rows in each of `b` bands a pair of
    similarity s shares one with probability 1 - (1 - s^r)^b; `BANDS` and `ROWS` are computed
    from it so that a pair at the threshold is missed once in a thousand.
@@ -13,36 +13,47 @@ more (the convention of The Stack, Kocetkov et al. 2022). They are found in four
    stays. So every dropped document resembles its own keeper, and no two kept candidates
    resemble each other, but for the limit that `near_duplicates` states.
 
-The steps across shards hold narrow arrays only: keys (which may be memory-mapped), row numbers
-and the pairs found so far.
+The steps across shards read the keys from disk, one band at a time, and hold about 22 bytes for
+each document.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from firnline.documents import atomic_path, buffers
+from firnline.curate.keyfiles import Keys
+from firnline.documents import buffers
+from firnline.engine import cores
 from firnline.kernels import clusters, shingles
 from firnline.kernels.sketch import BINS, SHINGLE_TOKENS, band_hashes, sketch
 
 THRESHOLD = 0.7
 RECALL_AT_THRESHOLD = 0.999
 
-# What `near_duplicates` asks of `shingle_sets` in one call, unless one document alone is more.
+# What `near_duplicates` asks of `shingle_sets` in one call, unless one pair alone is more.
 BLOCK_BYTES = 32 << 20
 
-# How many first members of a bucket the last round compares with the rest. Rounds double it from
-# 1, so a row meets at most 63 keepers of each bucket it is in.
+# The words of a band that one thread sorts. The floor of one byte for each row keeps a band's
+# parts at eight, each of which reads its keys.
+SORT_BYTES = 32 << 20
+_THREADS = min(cores(), 8)
+
+# How many first members of a bucket are compared with the rest in the last of the steps, which
+# double it from 1, so a row meets at most 63 keepers of each bucket it is in.
 FRONT_LIMIT = 32
 
+_PAIRS = 1 << 22
+
 ShingleSets = Callable[[NDArray[np.int64]], tuple[NDArray[np.uint64], NDArray[np.int64]]]
+Ranks = NDArray[np.uint32]
+
+NO_RANK = clusters.NO_RANK
 
 
 def choose_bands(bins: int, threshold: float, recall: float) -> tuple[int, int]:
@@ -68,14 +79,15 @@ class NearDuplicates:
 
     A dropped row names the most similar of the keepers that it had been compared with when it was
     dropped; that depends on the keys and priorities alone. `jaccard[i]` is the true similarity to
-    the keeper, 1 for a kept row. `compared` counts the pairs whose similarity was computed,
-    `unfinished` the kept rows that were not compared with every keeper of their buckets (see
-    FRONT_LIMIT).
+    the keeper, 1 for a kept row. `compared` counts the similarities computed, `steps` the bands
+    that were read, `unfinished` the kept rows that were not compared with every keeper of their
+    buckets (see FRONT_LIMIT).
     """
 
-    keeper: NDArray[np.int64]
+    keeper: Ranks
     jaccard: NDArray[np.float32]
     compared: int
+    steps: int
     unfinished: int
 
 
@@ -94,267 +106,189 @@ def shingle_sets_batch(content: pa.Array) -> tuple[NDArray[np.uint64], NDArray[n
     return shingles.shingle_sets(*buffers(content), SHINGLE_TOKENS)
 
 
-def write_shingle_sets(path: Path, batches: Iterable[tuple[NDArray[np.int64], pa.Array]]) -> None:
-    """Writes the shingle sets of rows to an Arrow file that `ShingleStore` maps.
+def candidate_rows(keys: Keys, ranks: Ranks) -> NDArray[np.bool_]:
+    """Which ranked rows share a band with another: only their shingle sets are ever read.
 
-    Each batch is (row numbers, their content). For the rows that `candidate_rows` names; takes
-    about twice the bytes of their content.
+    Given for each row; `ranks` as in `near_duplicates`.
     """
-    schema = pa.schema([("row", pa.int64()), ("shingles", pa.large_list(pa.uint64()))])
-    with (
-        atomic_path(path) as temporary,
-        pa.OSFile(str(temporary), "wb") as file,
-        pa.ipc.new_file(file, schema) as writer,
-    ):
-        for rows, content in batches:
-            hashes, offsets = shingle_sets_batch(content)
-            sets = pa.LargeListArray.from_arrays(pa.array(offsets), pa.array(hashes))
-            writer.write_batch(pa.record_batch([pa.array(rows), sets], schema=schema))
-
-
-class ShingleStore:
-    """Shingle sets on disk, in the files of `write_shingle_sets`, as `near_duplicates` asks.
-
-    The files are memory-mapped, so that reading sets in any order holds only the ones asked for.
-    """
-
-    def __init__(self, paths: Sequence[Path]) -> None:
-        self._sets: list[tuple[NDArray[np.uint64], NDArray[np.int64]]] = []
-        rows, batch_numbers, places = [], [], []
-        for path in paths:
-            reader = pa.ipc.open_file(pa.memory_map(str(path)))
-            for number in range(reader.num_record_batches):
-                batch = reader.get_batch(number)
-                sets = batch.column("shingles")
-                rows.append(batch.column("row").to_numpy())
-                batch_numbers.append(np.full(len(batch), len(self._sets), dtype=np.int32))
-                places.append(np.arange(len(batch)))
-                self._sets.append((sets.values.to_numpy(), sets.offsets.to_numpy()))
-        empty = [np.zeros(0, dtype=np.int64)]
-        all_rows = np.concatenate(rows or empty)
-        order = np.argsort(all_rows)
-        self._rows = all_rows[order]
-        self._batches = np.concatenate(batch_numbers or empty)[order]
-        self._places = np.concatenate(places or empty)[order]
-
-    def __call__(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
-        """The sets of `rows`: (hashes, offsets). Raises KeyError for a row not in the files."""
-        at = np.searchsorted(self._rows, rows)
-        if len(rows) and (at[-1] >= len(self._rows) or (self._rows[at] != rows).any()):
-            raise KeyError("a row asked for is not in the shingle files")
-        pieces = [np.zeros(0, dtype=np.uint64)]
-        for batch, place in zip(self._batches[at], self._places[at], strict=True):
-            hashes, offsets = self._sets[batch]
-            pieces.append(hashes[offsets[place] : offsets[place + 1]])
-        ends = np.cumsum([len(piece) for piece in pieces])
-        return np.concatenate(pieces), ends.astype(np.int64)
-
-
-def priority_ranks(*keys: NDArray[Any], ids: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """The place of each row when sorted by `keys` (the first decides first), then by id.
-
-    `ids` are the 16 bytes of each document's id, uint8 (rows, 16); they end all ties, so the
-    order does not depend on the order of the rows.
-    """
-    high, low = _halves(ids)
-    order = np.lexsort((low, high, *reversed(keys)))
-    ranks = np.empty(len(order), dtype=np.int64)
-    ranks[order] = np.arange(len(order))
-    return ranks
-
-
-def exact_duplicates(
-    content_hashes: NDArray[np.uint8], priority: NDArray[np.int64]
-) -> NDArray[np.int64]:
-    """The row that stays for each row: the one of smallest priority with the same content hash.
-
-    `content_hashes` is uint8 (rows, 16). Priorities must differ from row to row.
-    """
-    _check_priority(priority, len(content_hashes))
-    high, low = _halves(content_hashes)
-    order = np.lexsort((priority, low, high))
-    first = np.ones(len(order), dtype=bool)
-    first[1:] = (high[order[1:]] != high[order[:-1]]) | (low[order[1:]] != low[order[:-1]])
-    keeper = np.empty(len(order), dtype=np.int64)
-    keeper[order] = order[np.maximum.accumulate(np.where(first, np.arange(len(order)), 0))]
-    return keeper
-
-
-def candidate_rows(keys: NDArray[np.uint64]) -> NDArray[np.bool_]:
-    """Which rows share a band with another: the only ones whose shingle sets are ever read."""
-    found = np.zeros(len(keys), dtype=bool)
-    for band in range(keys.shape[1]):
-        found[_shared(np.asarray(keys[:, band]))[0]] = True
+    order = row_order(ranks)
+    link = np.arange(len(order), dtype=np.uint32)
+    until = np.full(len(order), keys.bands, dtype=np.uint32)
+    found = np.zeros(len(ranks), dtype=bool)
+    with ThreadPoolExecutor(_THREADS) as pool:
+        for band in range(keys.bands):
+            for members, _ in _buckets(pool, keys, ranks, link, until, band):
+                found[order[members]] = True
     return found
 
 
 def near_duplicates(
-    keys: NDArray[np.uint64],
-    priority: NDArray[np.int64],
+    keys: Keys,
+    ranks: Ranks,
     shingle_sets: ShingleSets,
     threshold: float = THRESHOLD,
-    sizes: NDArray[np.int64] | None = None,
+    sizes: NDArray[np.uint32] | None = None,
 ) -> NearDuplicates:
     """Clusters rows around keepers; see the module's text for the rule.
 
-    `keys` is uint64 (rows, bands) with 0 for a row without tokens. `priority` differs from row to
-    row; the smallest stays. `shingle_sets(rows)`, given ascending row numbers, returns their sets
-    as (hashes, offsets). `sizes` (bytes of each row) bounds what one call asks for to
+    `ranks` numbers the rows that take part from 0, the one that goes first, and is NO_RANK for
+    the others. `shingle_sets(rows)`, given ascending row numbers, returns their sets as (hashes,
+    offsets); two threads call it. `sizes` (bytes of each row) bounds what one call asks for to
     `BLOCK_BYTES` of content; without it a call asks for at most 4,096 rows.
 
-    A row is compared with keepers, and with possible keepers, that share a band with it and come
-    before it, never with what has already been dropped: a bucket of m copies of k different
-    documents costs about m * k comparisons, not m * m. To stay linear where k grows with m
-    (thousands of files from one template that resemble one another less than `threshold`), a row
-    meets at most 63 keepers of each of its buckets; a duplicate of a later one is found only in
-    another band. `unfinished` counts the rows that this leaves kept.
+    Bands are taken one after the other. In each, a row that resembles an earlier one is linked to
+    it and meets no others: a bucket of m copies costs m - 1 comparisons, whatever the number of
+    bands. A row whose link leads to a row that has been linked since is freed, and meets the free
+    rows of the following bands, round and round, until every free row has been through all bands
+    and every link leads to a free row: these are the rows that stay. (That is the one solution:
+    by rank, a row stays unless it resembles an earlier one that stays.)
+
+    To stay linear where many members of a bucket resemble one another less than `threshold`
+    (thousands of files from one template), a row meets at most 63 keepers of each of its buckets;
+    a duplicate of a later one is found only in another band. `unfinished` counts the rows that
+    this leaves kept.
     """
-    _check_priority(priority, len(keys))
-    order = np.argsort(priority)  # from here on a row is its rank; rank 0 goes first
-    rows = len(order)
+    order = row_order(ranks)
     if sizes is None:
-        sizes = np.full(rows, BLOCK_BYTES // 4096, dtype=np.int64)
-    state = np.full(rows, clusters.OPEN, dtype=np.uint8)
-    keeper = np.arange(rows, dtype=np.int64)
-    jaccard = np.ones(rows, dtype=np.float32)
-    compared = edges = np.zeros(0, dtype=np.uint64)
-    edge_jaccard = np.zeros(0, dtype=np.float32)
-    comparisons = 0
-    buckets = _Buckets.of(keys, order)
-    front = 1
-    while buckets.bands and front <= FRONT_LIMIT:
-        pairs = np.setdiff1d(buckets.pairs(front), compared, assume_unique=True)
-        similarity = _verify(pairs, order, sizes, shingle_sets, threshold)
-        comparisons += len(pairs)
-        compared = _union(compared, pairs)
-        alike = similarity >= threshold
-        edges = np.concatenate([edges, pairs[alike]])
-        edge_jaccard = np.concatenate([edge_jaccard, similarity[alike].astype(np.float32)])
-        by_later = np.argsort(edges)
-        edges, edge_jaccard = edges[by_later], edge_jaccard[by_later]
-        clusters.decide(edges, edge_jaccard, buckets.ready(front, rows), state, keeper, jaccard)
-        buckets = buckets.without_decided(state)
-        undecided = state == clusters.OPEN
-        later = undecided[clusters.later(edges)]
-        edges, edge_jaccard = edges[later], edge_jaccard[later]
-        compared = compared[undecided[clusters.later(compared)]]
-        # One round settles a bucket of copies of one document, k rounds 2**k - 1 keepers.
-        front *= 2
-    open_rows = state == clusters.OPEN
-    clusters.decide(edges, edge_jaccard, np.ones(rows, dtype=bool), state, keeper, jaccard)
-    unfinished = open_rows & (state == clusters.KEEPER) & buckets.holds(rows)
-    result = np.empty(rows, dtype=np.int64)
-    result[order] = order[keeper]
-    result_jaccard = np.empty(rows, dtype=np.float32)
-    result_jaccard[order] = jaccard
-    return NearDuplicates(result, result_jaccard, comparisons, int(unfinished.sum()))
+        sizes = np.full(len(ranks), BLOCK_BYTES // 4096, dtype=np.uint32)
+    link = np.arange(len(order), dtype=np.uint32)
+    jaccard = np.ones(len(order), dtype=np.float32)
+    unfinished = np.zeros(len(order), dtype=bool)
+    until = np.full(len(order), keys.bands, dtype=np.uint32)
+    compared = step = 0
+    last = keys.bands if len(order) else 0
+    with ThreadPoolExecutor(_THREADS) as pool:
+        while step < last:
+            for members, offsets in _buckets(pool, keys, ranks, link, until, step):
+                front = 1
+                while len(members) and front <= FRONT_LIMIT:
+                    for start in range(0, len(members), _PAIRS // front):
+                        stop = min(start + _PAIRS // front, len(members))
+                        pairs = clusters.front_pairs(
+                            members, offsets, until, step, front, start, stop
+                        )
+                        similarity = _verify(
+                            pool, pairs, front, order, sizes, shingle_sets, threshold
+                        )
+                        clusters.connect(pairs, similarity, threshold, link, jaccard)
+                        compared += len(pairs)
+                    members, offsets = clusters.without_front(
+                        members, offsets, link, until, step, front
+                    )
+                    front *= 2
+                unfinished[members] = True
+            step += 1
+            if clusters.reopen(link, jaccard, until, step + keys.bands):
+                last = step + keys.bands
+    unfinished &= link == np.arange(len(link), dtype=np.uint32)
+    keeper = np.arange(len(ranks), dtype=np.uint32)
+    keeper[order] = order[link]
+    row_jaccard = np.ones(len(ranks), dtype=np.float32)
+    row_jaccard[order] = jaccard
+    return NearDuplicates(keeper, row_jaccard, compared, step, int(unfinished.sum()))
 
 
-def _halves(digests: NDArray[np.uint8]) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
-    words = np.ascontiguousarray(digests, dtype=np.uint8).reshape(-1, 16).view(">u8")
-    return words[:, 0].astype(np.uint64), words[:, 1].astype(np.uint64)
+def row_order(ranks: Ranks) -> Ranks:
+    """The row of each rank; raises ValueError where the ranks are not 0, 1, 2, ..."""
+    ranked = np.flatnonzero(ranks != NO_RANK).astype(np.uint32)
+    order = np.full(len(ranked), NO_RANK, dtype=np.uint32)
+    if len(ranked) and int(ranks[ranked].max()) < len(ranked):
+        order[ranks[ranked]] = ranked
+    if (order == NO_RANK).any():
+        raise ValueError("each row that takes part needs a rank of its own, from 0 on")
+    return order
 
 
-def _check_priority(priority: NDArray[np.int64], rows: int) -> None:
-    if len(priority) != rows or len(np.unique(priority)) != rows:
-        raise ValueError("each row needs a priority of its own; priority_ranks makes them")
+def _buckets(
+    pool: ThreadPoolExecutor,
+    keys: Keys,
+    ranks: Ranks,
+    link: Ranks,
+    until: NDArray[np.uint32],
+    step: int,
+) -> Iterator[tuple[Ranks, NDArray[np.int64]]]:
+    """The buckets of free rows, one of them fresh, at a step: (members as ranks, offsets).
 
-
-def _shared(keys: NDArray[np.uint64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Rows that share their key with another row: (rows, offsets of the groups).
-
-    Rows ascend inside a group; key 0 shares nothing.
+    In parts by the keys' first bits, one for each thread at a time. What the caller links
+    meanwhile is in no bucket of another part.
     """
-    order = np.argsort(keys, kind="stable")
-    ordered = keys[order]
-    first = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]]) if len(keys) else order
-    sizes = np.diff(np.r_[first, len(keys)])
-    wanted = (sizes > 1) & (ordered[first] != 0)
-    rows = order[np.repeat(wanted, sizes)]
-    return rows, np.r_[0, np.cumsum(sizes[wanted])]
+    if keys.rows != len(ranks):
+        raise ValueError(f"{keys.rows} rows of keys for {len(ranks)} ranks")
+    part_bits = 0
+    while 8 * len(link) >> part_bits > max(SORT_BYTES, len(link)):
+        part_bits += 1
+    found = np.zeros(0, dtype=np.uint8)
+    if step >= keys.bands:
+        found = np.zeros(1 << (clusters.FILTER_BITS - 3), dtype=np.uint8)
+        for piece, its_ranks in _pieces(keys, step, ranks):
+            clusters.mark(piece, its_ranks, until, step, found)
+    rank_bits = max(1, (len(link) - 1).bit_length())
+
+    def part_buckets(part: int) -> tuple[Ranks, NDArray[np.int64]]:
+        words = _words(keys, ranks, link, found, step, part, part_bits, rank_bits)
+        return clusters.buckets(words, rank_bits, link, until, step)
+
+    for first in range(0, 1 << part_bits, _THREADS):
+        yield from pool.map(part_buckets, range(first, min(first + _THREADS, 1 << part_bits)))
 
 
-def _union(one: NDArray[np.uint64], other: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """Sorted, distinct. Sorting beats np.union1d, whose hash table misses the cache."""
-    both = np.concatenate([one, other])
-    both.sort()
-    return both[np.r_[True, both[1:] != both[:-1]]] if len(both) else both
+def _words(
+    keys: Keys,
+    ranks: Ranks,
+    link: Ranks,
+    found: NDArray[np.uint8],
+    step: int,
+    part: int,
+    part_bits: int,
+    rank_bits: int,
+) -> NDArray[np.uint64]:
+    """The sorted words of one part of a band's free rows, those in the filter `found`."""
+    expected = (len(link) >> part_bits) // (8 if len(found) else 1)
+    words = np.empty(expected + expected // 64 + 4096, dtype=np.uint64)
+    while True:
+        count = 0
+        for piece, its_ranks in _pieces(keys, step, ranks):
+            count = clusters.pack(
+                piece, its_ranks, link, found, part, part_bits, rank_bits, words, count
+            )
+        if count <= len(words):
+            break
+        words = np.empty(count, dtype=np.uint64)  # one bucket holds much of the corpus
+    words = words[:count]
+    words.sort()
+    return words
 
 
-@dataclass(frozen=True)
-class _Buckets:
-    """Groups of rows (as ranks, ascending) that share a band key, for each band."""
-
-    bands: list[tuple[NDArray[np.int32], NDArray[np.int64]]]
-
-    @classmethod
-    def of(cls, keys: NDArray[np.uint64], order: NDArray[np.int64]) -> _Buckets:
-        found = (_shared(np.asarray(keys[:, band])[order]) for band in range(keys.shape[1]))
-        return cls([(rows.astype(np.int32), offsets) for rows, offsets in found if len(rows)])
-
-    def pairs(self, front: int) -> NDArray[np.uint64]:
-        """The first `front` members of each bucket against all its later members.
-
-        Sorted, distinct; a pair is (later << 32 | earlier).
-        """
-        found = np.zeros(0, dtype=np.uint64)
-        for members, offsets in self.bands:  # band by band: near copies share most bands
-            found = _union(found, clusters.front_pairs(members, offsets, front))
-        return found
-
-    def ready(self, front: int, rows: int) -> NDArray[np.bool_]:
-        """Rows that `pairs(front)` compares with every other member of their buckets."""
-        result = np.ones(rows, dtype=bool)
-        for members, offsets in self.bands:
-            place = np.arange(len(members)) - np.repeat(offsets[:-1], np.diff(offsets))
-            result[members[place >= front]] = False
-        return result
-
-    def holds(self, rows: int) -> NDArray[np.bool_]:
-        """Rows that are in a bucket."""
-        result = np.zeros(rows, dtype=bool)
-        for members, _ in self.bands:
-            result[members] = True
-        return result
-
-    def without_decided(self, state: NDArray[np.uint8]) -> _Buckets:
-        """The buckets without decided rows, where two or more members are left."""
-        bands = []
-        for members, offsets in self.bands:
-            kept = state[members] == clusters.OPEN
-            sizes = np.add.reduceat(kept, offsets[:-1], dtype=np.int64)
-            kept &= np.repeat(sizes > 1, np.diff(offsets))
-            if kept.any():
-                bands.append((members[kept], np.r_[0, np.cumsum(sizes[sizes > 1])]))
-        return _Buckets(bands)
+def _pieces(keys: Keys, step: int, ranks: Ranks) -> Iterator[tuple[NDArray[np.uint64], Ranks]]:
+    start = 0
+    for piece in keys.band(step % keys.bands):
+        yield piece, ranks[start : start + len(piece)]
+        start += len(piece)
 
 
 def _verify(
+    pool: ThreadPoolExecutor,
     pairs: NDArray[np.uint64],
-    order: NDArray[np.int64],
-    sizes: NDArray[np.int64],
+    front: int,
+    order: Ranks,
+    sizes: NDArray[np.uint32],
     shingle_sets: ShingleSets,
     threshold: float,
 ) -> NDArray[np.float64]:
     """True Jaccard of pairs of ranks, read in blocks; 0 where sizes rule `threshold` out."""
-    result = np.zeros(len(pairs), dtype=np.float64)
-    # Grouped by the earlier row, whose hash table then serves all its pairs.
-    by_earlier = np.lexsort((pairs, clusters.earlier(pairs)))
-    earlier = order[clusters.earlier(pairs[by_earlier])]
-    later = order[clusters.later(pairs[by_earlier])]
-    stamps = np.zeros(len(order), dtype=np.int32)
-    start = block = 0
-    while start < len(pairs):
-        block += 1
-        stop = clusters.block_stop(earlier, later, sizes, stamps, start, block, BLOCK_BYTES)
-        rows = np.unique(np.r_[earlier[start:stop], later[start:stop]])
+    later = order[pairs >> np.uint64(32)].astype(np.int64)
+    earlier = order[pairs & np.uint64(0xFFFFFFFF)].astype(np.int64)
+    # Whichever side repeats (see `front_pairs`) has its hash table made once for all its pairs.
+    first, second = (earlier, later) if front == 1 else (later, earlier)
+
+    def block(start: int, stop: int) -> NDArray[np.float64]:
+        both = np.concatenate([first[start:stop], second[start:stop]])
+        rows, places = np.unique(both, return_inverse=True)
         hashes, offsets = shingle_sets(rows)
-        result[by_earlier[start:stop]] = clusters.jaccard(
-            hashes,
-            offsets,
-            np.searchsorted(rows, earlier[start:stop]),
-            np.searchsorted(rows, later[start:stop]),
-            threshold,
-        )
-        start = stop
-    return result
+        one, other = places[: stop - start], places[stop - start :]
+        return clusters.jaccard(hashes, offsets, one, other, threshold)
+
+    stops = [0]
+    while stops[-1] < len(pairs):
+        stops.append(clusters.block_stop(first, second, sizes, stops[-1], BLOCK_BYTES))
+    return np.concatenate([np.zeros(0), *pool.map(block, stops[:-1], stops[1:])])

@@ -23,6 +23,8 @@ Offsets = NDArray[np.int64]
 
 SPACE, WORD, OTHER = 0, 1, 2
 
+_WHITE_CHUNK = 1 << 13
+
 
 def _byte_classes() -> NDArray[np.uint8]:
     classes = np.full(256, OTHER, dtype=np.uint8)
@@ -41,7 +43,10 @@ _MULTIPLIER_1 = np.uint64(0xFF51AFD7ED558CCD)
 _MULTIPLIER_2 = np.uint64(0xC4CEB9FE1A85EC53)
 _BASE = np.uint64(0xBF58476D1CE4E5B9)
 _32 = np.uint64(32)
+_31 = np.uint64(31)
+_33 = np.uint64(33)
 _29 = np.uint64(29)
+_64 = np.uint64(64)
 _0 = np.uint64(0)
 _1 = np.uint64(1)
 
@@ -226,10 +231,58 @@ def distinct(hashes: Hashes, offsets: Offsets) -> tuple[Hashes, Offsets]:
     return out[:place].copy(), out_offsets
 
 
+@kernel
+def _absorb(state: np.uint64, value: np.uint64, turn: np.uint64) -> np.uint64:
+    state ^= (value << turn) | (value >> (_64 - turn))
+    return ((state << _29) | (state >> (_64 - _29))) * _BASE + _SEED
+
+
+@kernel
+def _white_free(data: Bytes, offsets: Offsets) -> Hashes:
+    out = np.empty((len(offsets) - 1, 2), dtype=np.uint64)
+    # What is not white space, gathered: a word may wait for its last bytes, a byte of white space
+    # may be written past the end and is overwritten or cleared.
+    buffer = np.zeros(_WHITE_CHUNK + 24, dtype=np.uint8)
+    words = buffer[: (len(buffer) // 8) * 8].view(np.uint64)
+    for document in range(len(offsets) - 1):
+        high, low = _SEED, _BASE
+        place = length = 0
+        end = offsets[document + 1]
+        for start in range(offsets[document], end, _WHITE_CHUNK):
+            stop = min(start + _WHITE_CHUNK, end)
+            for position in range(start, stop):
+                byte = data[position]
+                buffer[place] = byte
+                place += BYTE_CLASSES[byte] != SPACE
+            whole = place // 8
+            for word in range(whole):
+                high = _absorb(high, words[word] * _MULTIPLIER_1, _31)
+                low = _absorb(low, words[word] * _MULTIPLIER_2, _33)
+            length += 8 * whole
+            place -= 8 * whole
+            words[0] = words[whole]
+        buffer[place:8] = 0
+        length += place
+        high = _absorb(high, words[0] * _MULTIPLIER_1, _31) ^ np.uint64(length)
+        low = _absorb(low, words[0] * _MULTIPLIER_2, _33) + np.uint64(length)
+        out[document, 0] = mix(high + low)
+        out[document, 1] = mix(mix(low) + (high ^ (high >> _29)))
+    return out
+
+
 def token_hashes(data: Bytes, offsets: Offsets) -> tuple[Hashes, Offsets]:
     """Every token's hash, and where each document's tokens begin and end: (hashes, offsets)."""
     token_offsets = _count(data, offsets)
     return _tokens(data, offsets, token_offsets), token_offsets
+
+
+def white_free_hashes(data: Bytes, offsets: Offsets) -> Hashes:
+    """128-bit hashes of each document's bytes without ASCII white space: uint64 (documents, 2).
+
+    Two documents that differ in white space alone have the same hash; others differ but for
+    chance (the hash is not cryptographic).
+    """
+    return _white_free(data, offsets)
 
 
 def token_spans(data: Bytes, offsets: Offsets) -> tuple[Hashes, Offsets, Offsets, Offsets]:

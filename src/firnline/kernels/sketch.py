@@ -40,6 +40,7 @@ SHINGLE_TOKENS = 5
 _0 = np.uint64(0)
 _1 = np.uint64(1)
 _EMPTY = np.uint64(0xFFFFFFFFFFFFFFFF)
+_LOW = np.uint64(0xFFFFFFFF)
 _EMPTY_BIN = np.uint32(0xFFFFFFFF)
 _BIN_MASK = np.uint64(BINS - 1)
 _VALUE_SHIFT = np.uint64(9)  # 55 bits of value, above them 9 bits of round
@@ -142,7 +143,27 @@ def _sketch(data: Bytes, offsets: Offsets, n: int) -> Sketches:
         if 0 < filled < BINS:
             _later_rounds(bins, filled, kept, _compact(kept, count, table))
         for column in range(BINS):  # low bits: a minimum's high bits are mostly zeros
-            sketches[document, column] = np.uint32(bins[column] & np.uint64(0xFFFFFFFF))
+            sketches[document, column] = np.uint32(bins[column] & _LOW)
+    return sketches
+
+
+@kernel
+def _sketch_sets(hashes: Hashes, offsets: Offsets) -> Sketches:
+    sketches = np.empty((len(offsets) - 1, BINS), dtype=np.uint32)
+    bins = np.empty(BINS, dtype=np.uint64)
+    for document in range(len(offsets) - 1):
+        members = hashes[offsets[document] : offsets[document + 1]]
+        bins[:] = _EMPTY
+        filled = 0
+        for value in members:
+            bin = value & _BIN_MASK
+            if bins[bin] == _EMPTY:
+                filled += 1
+            bins[bin] = min(bins[bin], value >> _VALUE_SHIFT)
+        if len(members):
+            _later_rounds(bins, filled, members, len(members))
+        for column in range(BINS):
+            sketches[document, column] = np.uint32(bins[column] & _LOW)
     return sketches
 
 
@@ -173,6 +194,11 @@ def sketch(data: Bytes, offsets: Offsets, n: int = SHINGLE_TOKENS) -> Sketches:
     0xFFFFFFFF in every bin.
     """
     return _sketch(data, offsets, n)
+
+
+def sketch_sets(hashes: Hashes, offsets: Offsets) -> Sketches:
+    """Sketches of the sets of `shingles.shingle_sets`: what `sketch` gives for their documents."""
+    return _sketch_sets(hashes, offsets)
 
 
 def band_hashes(sketches: Sketches, bands: int, rows: int) -> Hashes:
