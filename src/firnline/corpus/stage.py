@@ -7,13 +7,16 @@ import pickle
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import IO
+from typing import IO, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from firnline.corpus.content_type import language_of
+from firnline.corpus.licenses import from_header
+from firnline.corpus.notebooks import as_script
 from firnline.corpus.parts import MAX_FILE_MIB, Found, Limits, Part
 from firnline.corpus.shards import ShardWriter
 from firnline.corpus.sources import Source
@@ -22,6 +25,7 @@ from firnline.errors import FirnlineError
 from firnline.stage import StageResult, Stats, Workspace, run_stage
 
 _SHARD_PARTS = 256
+_LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 
 
 class IngestConfig(BaseModel):
@@ -34,6 +38,8 @@ class IngestConfig(BaseModel):
     """Larger files are not read; the ledger names them (`too_large`)."""
     shard_mib: int = Field(default=SHARD_BYTES >> 20, gt=0)
     """Bytes to a shard. Smaller shards spread a small corpus over the cores."""
+    notebooks: Literal["script", "raw"] = "script"
+    """`script`: a notebook becomes its code, with its prose as comments; `raw`: as it is."""
     max_archive_members: int = Field(default=Limits.max_members, gt=0)
     """An archive is read up to this many members."""
     max_archive_gib: float = Field(default=Limits.max_total_bytes / (1 << 30), gt=0)
@@ -147,6 +153,8 @@ def _read_shard(folder: Path, config: IngestConfig, shard: Path) -> Stats:
         for part in _load(listing):
             for found in part.files(limits):
                 language, text, problem = judge(found, limits)
+                if problem is None:
+                    found, text, problem = rewrite(found, language, text, config.notebooks)
                 rule, _, detail = (problem or "").partition(": ")
                 writer.add(found, language, text, rule or None, detail or None)
                 _count(stats, rule, language, found.size)
@@ -164,6 +172,8 @@ def judge(found: Found, limits: Limits) -> tuple[str | None, str, str | None]:
     if len(content) > limits.max_file_bytes:
         detail = f"{len(content):,} bytes, limit {limits.max_file_bytes:,}"
         return None, "", f"too_large: {detail}"
+    if content.startswith(_LFS_POINTER):
+        return None, "", "lfs_pointer"
     language = found.language or language_of(found.path, content)
     if language is None:
         return None, "", "unknown_language"
@@ -175,6 +185,28 @@ def judge(found: Found, limits: Limits) -> tuple[str | None, str, str | None]:
         return language, content.decode("utf-8"), None
     except UnicodeDecodeError as error:
         return language, "", f"not_utf8: byte {error.start:,}"
+
+
+def rewrite(
+    found: Found, language: str | None, text: str, keep: Literal["script", "raw"]
+) -> tuple[Found, str, str | None]:
+    """(file, text, problem) with the license that the file states, and a notebook as a script.
+
+    A table may hold notebooks that are scripts already; those stay.
+    """
+    if spdx := from_header(text[:4096].encode()):
+        found = replace(found, license=spdx)
+    if language != "Jupyter Notebook" or keep == "raw":
+        return found, text, None
+    if found.language is not None and not text.lstrip().startswith("{"):
+        return found, text, None
+    try:
+        content, _ = as_script(text.encode())
+    except ValueError as error:
+        return found, "", f"notebook_broken: {' '.join(str(error).split())[:200]}"
+    if not content.strip():
+        return found, "", "empty"
+    return replace(found, content=content, size=len(content)), content.decode(), None
 
 
 def _empty_stats() -> Stats:
