@@ -16,9 +16,17 @@ PROSE = "the quick brown fox jumps over the lazy dog\n"
 BASE64 = "QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVphYmNkZWZnaGlqa2xtbm9wcXJzdHV2"  # 64 characters
 
 
-def first_rule(text: str, language: str, table: tuple[rules.Rule, ...] = rules.RULES) -> str | None:
+def first_rule(
+    text: str,
+    language: str,
+    table: tuple[rules.Rule, ...] = rules.RULES,
+    path: str = "src/main",
+    **others: float,
+) -> str | None:
     data, offsets = buffers(pa.array([text], pa.large_string()))
-    verdict = rules.judge(table, rules.measure(data, offsets, [language]), [language])[0]
+    values = rules.measure(data, offsets, [language], [path])
+    values |= {name: np.array([value]) for name, value in others.items()}
+    verdict = rules.judge(table, values, [language])[0]
     return table[verdict].name if verdict >= 0 else None
 
 
@@ -41,6 +49,9 @@ EDGES = [
     ("long_line_share", "Go", "x" * 1001 + "\n" + PROSE * 91, "x" * 1001 + "\n" + PROSE * 90),
     ("long_line_share", "Go", PROSE * 20 + "x" * 1000, PROSE * 20 + "x" * 1001),
     ("mean_line", "Java", "x" * 100 + "\n", "x" * 101 + "\n"),
+    ("minified", "CSS", "a{b: c}\n" * 16 + "a{b:c}" * 85, "a{b: c}\n" * 12 + "a{b:c}" * 99),
+    ("mostly_comments", "Python", "# " + "c" * 7 + "\nab", "# " + "c" * 8 + "\nab"),
+    ("mostly_comments", "Go", "/*" + "c" * 12 + "*/ abcd", "/*" + "c" * 13 + "*/ abcd"),
     ("alphanumeric_share", "C", "x(;)", "x(;))"),
     ("letter_share", "Ruby", "x1234", "x12345"),
     ("letter_share", "CSV", "x123", "x1234"),
@@ -66,8 +77,75 @@ def test_each_rule_at_its_edge(rule: str, language: str, passes: str, fails: str
     assert first_rule(fails, language) == rule
 
 
+# rule, language, a path that passes, one that fails.
+PATHS = [
+    ("generated_name", "Python", "api/my_pb2_tools.py", "api/my_pb2.py"),
+    ("generated_name", "C#", "ui/Designer.cs", "ui/Form1.Designer.cs"),
+    ("generated_name", "C++", "mocks/moc.cpp", "ui/moc_window.cpp"),
+    ("generated_name", "C", "src/lex.c", "src/lex.yy.c"),
+    ("vendored", "Go", "vendoring/x.go", "vendor/github.com/a/b.go"),
+    ("vendored", "C", "src/deps/a.c", "deps/a.c"),
+    ("vendored", "C++", "src/third.cc", "src/Third-Party/zlib/a.cc"),
+    ("vendored", "JavaScript", "js/jquery_use.js", "js/jquery-3.1.0.js"),
+    ("minified_name", "JavaScript", "js/admin.js", "js/app.min.js"),
+    ("lock_file", "JSON", "package.json", "web/package-lock.json"),
+    ("lock_file", "TOML", "lock.toml", "Cargo.lock"),
+    ("license_text", "Text", "docs/licensing.txt", "LICENSE-MIT.txt"),
+    ("license_text", "Markdown", "docs/author.md", "AUTHORS.md"),
+    ("fixture", "JSON", "data/a.json", "tests/fixtures/a.json"),
+]
+
+
+@pytest.mark.parametrize(("rule", "language", "passes", "fails"), PATHS)
+def test_each_rule_of_paths(rule: str, language: str, passes: str, fails: str) -> None:
+    text = PROSE * 2
+    assert first_rule(text, language, path=passes) is None
+    assert first_rule(text, language, path=fails) == rule
+
+
+def test_programs_may_be_named_like_licenses_and_fixtures() -> None:
+    assert first_rule("x = a\n", "Python", path="tool/license.py") is None
+    assert first_rule("x = a\n", "Python", path="tests/fixtures/a.py") is None
+
+
+def test_the_syntax_rule_drops_where_it_was_measured() -> None:
+    assert first_rule("x\n", "Python", syntax_error_share=0.1) is None
+    assert first_rule("x\n", "Python", syntax_error_share=0.11) == "syntax"
+    assert first_rule("x\n", "C", syntax_error_share=0.3) is None
+
+
 def test_every_rule_has_an_edge() -> None:
-    assert {edge[0] for edge in EDGES} == {rule.name for rule in rules.RULES}
+    tested = {edge[0] for edge in (*EDGES, *PATHS)} | {"syntax"}
+    assert tested == {rule.name for rule in rules.RULES}
+
+
+def test_optional_rules_apply_only_where_they_are_asked_for() -> None:
+    assert first_rule("x = ab\n", "Python", rules.table(), license_rank=2) is None
+    permissive = rules.table({"license": 0})
+    assert first_rule("x = ab\n", "Python", permissive, license_rank=0) is None
+    assert first_rule("x = ab\n", "Python", permissive, license_rank=1) == "license"
+    alone = rules.table({"license": {"Go": 0}})
+    assert first_rule("x = ab\n", "Python", alone, license_rank=2) is None
+    assert first_rule("x = ab\n", "Go", alone, license_rank=2) == "license"
+    commented = rules.table({"few_comments": 0.01})
+    assert first_rule("x = ab\n", "Python", commented) == "few_comments"
+    assert first_rule("xy = ab  # one\n", "Python", commented) is None
+    assert (
+        first_rule("<p>" + "x " * 99, "HTML", commented) is None
+    )  # no comments are followed there
+    named = rules.table({"other_text": 0})
+    assert first_rule(PROSE, "Text", named, path="a/README.txt") is None
+    assert first_rule(PROSE, "Text", named, path="dev-requirements.txt") is None
+    assert first_rule(PROSE, "Text", named, path="a/words.txt") == "other_text"
+    assert [rule.name for rule in rules.table()] == [rule.name for rule in rules.RULES]
+
+
+def test_without_paths_names_drop_nothing() -> None:
+    data, offsets = buffers(pa.array([PROSE], pa.large_string()))
+    values = rules.measure(data, offsets, ["Text"])
+    assert list(values) == list(rules.STATISTICS)
+    assert np.isnan(values["lock_name"][0])
+    assert rules.judge(rules.table({"other_text": 0}), values, ["Text"]).tolist() == [-1]
 
 
 @pytest.mark.parametrize(
@@ -82,8 +160,14 @@ def test_every_rule_has_an_edge() -> None:
         ),
         ("word9\n" * 400, "Python"),  # one short word a line is not base64
         (("/" * 79 + "\n" + PROSE) * 9, "C"),
-        ('"""Ops.\n\nMost ops can be automatically generated by matching;\n', "Python"),
-        ('"""An op is automatically generated when it is called."""\n', "Python"),
+        (
+            '"""Ops.\n\nMost ops can be automatically generated by matching\n"""\nexample = find(path, kind)\n',
+            "Python",
+        ),
+        (
+            '"""An op is automatically generated when it is called."""\nexample = find(path)\n',
+            "Python",
+        ),
         ("__version__ = '1'  # DO NOT EDIT THIS LINE BY HAND\n", "Python"),
     ],
 )
@@ -110,7 +194,8 @@ def test_overrides_by_number_and_by_language() -> None:
     assert first_rule("abc\n" * 9, "Python", rules.table({"data_lines": 5})) is None
     added = rules.table({"data_lines": {"Python": 5}})
     assert first_rule("abc\n" * 9, "Python", added) == "data_lines"
-    assert rules.RULES[4].thresholds["programming"] == 100_000  # the table itself is not changed
+    unchanged = {rule.name: rule for rule in rules.RULES}["longest_line"]
+    assert unchanged.thresholds["programming"] == 100_000
 
 
 def test_a_language_outside_the_table_is_judged_as_programming() -> None:
@@ -146,16 +231,21 @@ def test_explanations_name_value_and_threshold() -> None:
     assert rules.explain(by_name["letter_share"], 0.1234, "CSV") == (
         "12.3% of its characters are letters, less than 25.0%"
     )
+    assert rules.explain(by_name["lock_file"], 1, "JSON") == (
+        "a list of resolved versions: package-lock.json"
+    )
     assert "'do not edit'" in rules.explain(
         by_name["generated"], 1 + rules.GENERATED_MARKERS.index("do not edit"), "Go"
     )
 
 
 def test_the_table_is_sound() -> None:
-    for rule in rules.RULES:
-        assert rule.statistic in rules.STATISTICS
+    for rule in (*rules.RULES, *rules.OPTIONAL_RULES):
+        assert rule.statistic in (*rules.STATISTICS, "license_rank")
         assert set(rule.thresholds) <= {*LANGUAGES, "programming", "markup", "data", "prose"}
-    assert len({rule.name for rule in rules.RULES}) == len(rules.RULES)
+    assert len({rule.name for rule in rules.RULES + rules.OPTIONAL_RULES}) == (
+        len(rules.RULES) + len(rules.OPTIONAL_RULES)
+    )
 
 
 def test_html_statistics_are_missing_elsewhere() -> None:

@@ -14,7 +14,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from firnline.documents import buffers
-from firnline.kernels.lines import first_marker, line_statistics, visible_text
+from firnline.kernels.html import visible_text
+from firnline.kernels.lines import line_statistics
+from firnline.kernels.phrases import first_marker
 
 BASE64 = re.compile(r"(?:[A-Za-z0-9+/=]{32,}(?:\r\n|\n|\r)(?=[A-Za-z0-9+/=]))*[A-Za-z0-9+/=]+")
 ESCAPE = r"\\x[0-9a-fA-F]{2}|\\u[0-9a-fA-F]{4}|\\U[0-9a-fA-F]{8}"
@@ -53,6 +55,7 @@ def plain_statistics(text: str) -> dict[str, float]:
         "mean_line": (len(text) - ends) / max(1, len(lines)),
         "alphanumeric_share": (letters + digits) / size,
         "letter_share": letters / size,
+        "white_share": sum(c in " \t\n\r\f\v" for c in text) / size,
         "encoded_run": max(runs, default=0),
         "encoded_share": min(1.0, encoded / size),
         "xml_header": int("<?xml version=" in text[:100]),
@@ -183,18 +186,20 @@ PAGES = [
 
 
 def test_visible_text_is_what_the_html_parser_sees() -> None:
-    measured = visible_text(*buffers(pa.array(PAGES, pa.large_string())))
+    data, offsets = buffers(pa.array(PAGES, pa.large_string()))
+    measured = visible_text(data, offsets, np.arange(len(PAGES)))
     assert measured.tolist() == [Visible(page).count() for page in PAGES]
+    assert visible_text(data, offsets, np.array([3, 1])).tolist() == measured[[3, 1]].tolist()
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.text("<>/!-='\"scriptyle \n", max_size=80))
 def test_visible_text_ends_on_any_text(text: str) -> None:
-    measured = visible_text(*buffers(pa.array([text], pa.large_string())))
+    measured = visible_text(*buffers(pa.array([text], pa.large_string())), np.arange(1))
     assert 0 <= measured[0] <= len(text)
 
 
 def test_no_documents() -> None:
     data, offsets = np.zeros(0, np.uint8), np.zeros(1, np.int64)
     assert len(line_statistics(data, offsets).lines) == 0
-    assert len(visible_text(data, offsets)) == 0
+    assert len(visible_text(data, offsets, np.arange(0))) == 0
