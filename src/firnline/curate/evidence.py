@@ -232,14 +232,15 @@ def _is_random(secret: bytes) -> bool:
     """Letters and digits in turn, or capitals and small letters, and the entropy of random text.
 
     Names of things change rarely from letters to digits; random text of 20 letters and digits does
-    it 5 times. In a name of CamelCase a sixth of the places change case, in random text half.
+    it 5 times. In a name of CamelCase a third of the places or fewer change case, in random text
+    half.
     """
     if not 16 <= len(secret) <= 512 or not re.fullmatch(rb"[A-Za-z0-9+/_=.~:-]+", secret):
         return False
     if secret.isdigit():
         return False
     turns = len(_TURN.findall(secret)) >= 3
-    if not turns and 3 * len(_CASE.findall(secret)) < len(secret):
+    if not turns and 5 * len(_CASE.findall(secret)) < 2 * len(secret) + 2:
         return False
     hexadecimal = re.fullmatch(rb"[0-9a-fA-F-]+", secret) is not None
     return entropy(secret) >= (2.8 if hexadecimal else 3.4)
@@ -303,7 +304,7 @@ _VERSION = re.compile(
     rb"(?i)(?:version|release|revision|assembly|firmware|driver|kernel|linux|unix|oid|snmp)[\w.]*"
     rb"[\"' \t:=(\[>,-]{0,24}$"
     rb"|(?<![a-z])(?:v|ver|rev|rel|build|upgrade|update|patch|section|sect|sec|clause|chapter|rfc)"
-    rb"[. \t:=#-]{0,3}$|(?:[<>=~!]=|[\^~@/]|\xc2\xa7)[ \t]*$"
+    rb"[. \t:=#-]{0,3}$|(?:[<>=~!]=|[\^~]|\xc2\xa7)[ \t]*$"
 )
 _ENDS = (["0", "0"], ["255", "255"])
 _ADDRESS = re.compile(

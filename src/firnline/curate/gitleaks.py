@@ -50,7 +50,7 @@ class Judge:
         if not secret or (self.minimum and entropy(secret) <= self.minimum):
             return []
         if self.keywords:
-            lower = document.lower()
+            lower = document[max(0, start - _REACH_BYTES) : end + _REACH_BYTES].lower()
             if not any(keyword in lower for keyword in self.keywords):
                 return []
         line_start = document.rfind(b"\n", 0, start) + 1

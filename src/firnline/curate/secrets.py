@@ -132,25 +132,40 @@ def _first_group(match: Any, groups: int) -> int:
 
 
 def _disjoint(found: list[Finding]) -> list[Finding]:
+    """The findings in order, one for each stretch of text that several have seen."""
+    kept: list[Finding] = []
+    stretch: list[Finding] = []
+    end = 0
+    for each in sorted(found, key=lambda each: each.start):
+        if each.start >= end:
+            kept += _settled(stretch)
+            stretch = []
+        stretch.append(each)
+        end = max(end, each.end)
+    return kept + _settled(stretch)
+
+
+def _settled(rivals: list[Finding]) -> list[Finding]:
     """Of findings that overlap the one of smallest rank, then the longest, then the first.
 
     What a loser covers beyond the winner goes into the winner, unless the loser is an address or
     the winner a key block: no part of a secret may stay because another rule saw less of it.
     """
+    if len(rivals) < 2:
+        return rivals
     kept: list[Finding] = []
-    order = sorted(found, key=lambda each: (each.rank, each.start - each.end, each.start))
-    for each in order:
-        rivals = [k for k in kept if each.start < k.end and k.start < each.end]
-        if not rivals:
+    for each in sorted(rivals, key=lambda each: (each.rank, each.start - each.end, each.start)):
+        hit = [k for k in kept if each.start < k.end and k.start < each.end]
+        if not hit:
             kept.append(each)
         elif (
             each.rank < PERSONAL
-            and rivals[0].rank > BLOCKS
-            and (each.start < rivals[0].start or each.end > rivals[-1].end)
+            and hit[0].rank > BLOCKS
+            and any(each.start < k.start or k.end < each.end for k in hit)
         ):
-            kept = [k for k in kept if k not in rivals]
-            spans = _union([span for k in (*rivals, each) for span in k.spans])
-            kept.append(Finding(rivals[0].kind, rivals[0].rank, spans))
+            spans = _union([span for k in (*hit, each) for span in k.spans])
+            kept = [k for k in kept if k not in hit]
+            kept.append(Finding(hit[0].kind, hit[0].rank, spans))
     return sorted(kept, key=lambda each: each.start)
 
 
