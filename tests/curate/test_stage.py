@@ -122,7 +122,7 @@ def test_what_goes_and_why(corpus: Path, tmp_path: Path) -> None:
     )
     assert near["jaccard"] == pytest.approx(plain_jaccard(CHANGED, program(2)), abs=1e-6)
     holds = rows[CORPUS["shard-00000"][4]["id"]]
-    assert holds["detail"].startswith(f"basics/{TASK.task_id}: 10-gram at byte ")
+    assert holds["detail"].startswith(f"basics/{TASK.task_id}: whole prompt at byte ")
     assert holds["contaminated_tasks"] >= 1
     assert all(row["kept"] == (row["rule"] is None) for row in rows.values())
 

@@ -1,68 +1,75 @@
-"""Which documents hold a benchmark's tasks: shared n-grams of words, and whole solutions.
+"""Which documents hold a benchmark's tasks: words, whole texts, renamed copies.
 
-Two kinds of evidence, each checked against the real text after a hash match:
+Four kinds of evidence, each compared with the real text after a hash match:
 
 - **n-gram**: `ngram` consecutive words (default 10: DeepSeek-Coder, Guo et al. 2024, section 2.2)
   of a task's prompt and reference solution. A word is an identifier, keyword or number, also
   inside strings and comments; punctuation and layout do not count.
-- **solution**: a whole reference solution of at least `ngram` words, punctuation included, equal
-  but for white space and comments (StarCoder, Li et al. 2023, section 5.1).
+- **solution**, **prompt**: a whole one of at least `ngram` words, punctuation included, equal but
+  for white space and comments (StarCoder, Li et al. 2023, section 5.1).
+- **renamed**: a run of a task's program that is equal but for formatting, comments, and a
+  consistent renaming of its identifiers (`firnline.curate.renamed_index`).
 
 Code repeats itself, so an n-gram proves nothing if half of it is not names: at least `ngram // 2`
-different words of two or more characters that are not numbers. One that more than two tasks of a
-benchmark share (its import lines, its harness's phrases) belongs to no task and is left out too.
-`docs/curate.md` has the measurements behind these two numbers.
+different words of two or more characters that are not numbers. And what more than two tasks of a
+benchmark share (its import lines, its harness's phrases) belongs to none of them.
+`docs/contamination.md` has the measurements behind these numbers.
 """
 
 from __future__ import annotations
 
-import re
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
-from firnline.benchmarks.problems import Problem, load
+from firnline.benchmarks.problems import load
+from firnline.curate.passages_index import build
 from firnline.documents import buffers
 from firnline.errors import FirnlineError
-from firnline.kernels.passages import (
-    EVERYTHING,
-    blank_comments,
-    comment_style,
-    same_passages,
-    sieve,
-    word_windows,
-)
+from firnline.kernels.passages import Bytes, Offsets, Places, comment_style
+from firnline.kernels.search import NGRAM, WHOLE, search
+from firnline.kernels.shingles import BYTE_CLASSES, WORD
 
-SHARED_TASKS = 2
+KINDS = ("solution", "prompt", "n-gram", "renamed")
+"""The kinds of evidence, strongest first; of equal places the first is quoted."""
 
-_WORD = re.compile(rb"[A-Za-z0-9_\x80-\xff]+")
-_NAME = re.compile(rb"(?=.*[A-Za-z_\x80-\xff])..+", re.DOTALL)
+EXCERPT = 200
+"""Characters of a span that are quoted."""
+
+# Longer documents are searched in pieces, so that memory does not follow the longest document.
+PIECE_BYTES = 2 << 20
+OVERLAP_BYTES = 64 << 10
 
 
 @dataclass(frozen=True)
-class _Passages:
-    """Known passages, sorted by hash: the hash of a window of words, its place, its task."""
+class Span:
+    """A place in a document that holds something of a task."""
 
-    hashes: NDArray[np.uint64]
-    starts: NDArray[np.int64]
-    stops: NDArray[np.int64]
-    tasks: NDArray[np.int64]
-    text: NDArray[np.uint8]
-    bits: NDArray[np.uint64]
+    task: int
+    kind: str
+    start: int
+    stop: int
+    """Byte positions in the document."""
+    excerpt: str
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What a document holds: each task's number, and one passage of the first of them."""
+    """What a document holds. `kind`, `start`, `excerpt` are its first span's."""
 
     tasks: tuple[int, ...]
+    """The first span's task, then the others, ascending."""
     kind: str
     start: int
-    """Byte position in the document."""
     excerpt: str
+    spans: tuple[Span, ...]
+    """In order; n-grams that overlap are one. Of a renamed run only what no other covers."""
+    ngrams: tuple[int, ...]
+    """The numbers of the n-grams found: `Index.shares` says what they are of each task."""
 
 
 class Index:
@@ -80,136 +87,154 @@ class Index:
             )
         problems = [problem for benchmark in benchmarks for problem in benchmark.problems]
         self.tasks = tuple((problem.benchmark, problem.task_id) for problem in problems)
-        self._ngrams = _ngram_passages(problems, ngram)
-        self._solutions = _solution_passages(problems, ngram)
+        self._index = build(problems, ngram) if problems else None
 
     def find(self, content: pa.Array, languages: Sequence[str]) -> dict[int, Evidence]:
         """The contaminated rows of a content column, each with its evidence."""
-        if not len(self._ngrams.hashes) and not len(self._solutions.hashes):
+        if self._index is None or len(content) == 0:
             return {}
         data, offsets = buffers(content)
         styles = np.array([comment_style(name) for name in languages], dtype=np.uint8)
-        grams = _occurrences(data, offsets, self._ngrams, self.ngram, self.ngram)
-        blanked = blank_comments(data, offsets, styles)
-        whole = _occurrences(blanked, offsets, self._solutions, self.ngram, 0)
-        rows = np.concatenate([whole, grams], axis=1)
-        kinds = np.repeat(["solution", "n-gram"], [whole.shape[1], grams.shape[1]])
-        evidence = {}
-        for row in np.unique(rows[0]).tolist():
-            mine = np.flatnonzero(rows[0] == row)
-            first = mine[np.lexsort((rows[1, mine], rows[2, mine]))[0]]
-            tasks = sorted(set(rows[1, mine].tolist()) - {int(rows[1, first])})
-            start, stop = rows[2, first], rows[3, first]
-            evidence[row] = Evidence(
-                (int(rows[1, first]), *tasks),
-                str(kinds[first]),
-                int(start - offsets[row]),
-                " ".join(bytes(data[start:stop]).decode("utf-8", "replace").split()),
-            )
-        return evidence
+        rows, starts, stops = _pieces(data, offsets)
+        hits = search(data, starts, stops, styles[rows], self._index.passages)
+        hits[:, 0] = rows[hits[:, 0]]
+        edges = np.flatnonzero(np.diff(hits[:, 0], prepend=-1, append=-1))
+        found = {}
+        for first, last in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
+            row = int(hits[first, 0])
+            document = data[offsets[row] : offsets[row + 1]]
+            places = hits[first:last, 1:] - [0, 0, offsets[row], offsets[row]]
+            found[row] = self._evidence(document, np.unique(places, axis=0))
+        return found
+
+    def _evidence(self, document: Bytes, hits: Offsets) -> Evidence:
+        """From rows (kind, number, start, stop) of one document."""
+        assert self._index is not None
+        whole: dict[tuple[int, str], list[tuple[int, int]]] = defaultdict(list)
+        by_member: dict[tuple[int, str], list[tuple[int, int]]] = defaultdict(list)
+        for kind, number, start, stop in hits.tolist():
+            if kind == WHOLE:
+                for owner in self._index.wholes[number]:
+                    whole[owner // 2, KINDS[owner % 2]].append((start, stop))
+            elif kind == NGRAM:
+                for member in self._index.ngrams[number]:
+                    by_member[member, "n-gram"].append((start, stop))
+            else:
+                by_member[int(self._index.units[number]), "renamed"].append((start, stop))
+        places = {key: _merged(found) for key, found in whole.items()}
+        for (member, name), found in by_member.items():
+            joined = _merged(found)
+            places |= {(task, name): joined for task in self._index.members[member]}
+        spans = []
+        for (task, name), found in places.items():
+            for start, stop in found:
+                if name == "renamed" and _covered(task, start, stop, places):
+                    continue
+                spans.append(Span(task, name, start, stop, _excerpt(document, start, stop)))
+        spans.sort(key=lambda span: (span.start, span.task, KINDS.index(span.kind), span.stop))
+        first = spans[0]
+        others = sorted({span.task for span in spans} - {first.task})
+        ngrams = np.unique(hits[hits[:, 0] == NGRAM, 1]).tolist()
+        return Evidence(
+            tasks=(first.task, *others),
+            kind=first.kind,
+            start=first.start,
+            excerpt=first.excerpt,
+            spans=tuple(spans),
+            ngrams=tuple(ngrams),
+        )
 
     def explain(self, evidence: Evidence) -> str:
-        """`humaneval/HumanEval/12: n-gram at byte 1234 "..." and 3 other tasks`."""
+        """`humaneval/HumanEval/12: 10-gram at byte 1234 "..." and 3 other tasks`."""
         benchmark, task = self.tasks[evidence.tasks[0]]
         excerpt = (
             evidence.excerpt if len(evidence.excerpt) <= 120 else evidence.excerpt[:117] + "..."
         )
-        kind = f"{self.ngram}-gram" if evidence.kind == "n-gram" else "whole solution"
+        kind = {
+            "n-gram": f"{self.ngram}-gram",
+            "renamed": "renamed copy",
+        }.get(evidence.kind, f"whole {evidence.kind}")
         line = f'{benchmark}/{task}: {kind} at byte {evidence.start} "{excerpt}"'
         others = len(evidence.tasks) - 1
         return line + (f" and {others} other task{'s' * (others > 1)}" if others else "")
 
+    @property
+    def ngram_numbers(self) -> int:
+        """The numbers of n-grams are below this."""
+        return 0 if self._index is None else len(self._index.passages.ngrams)
 
-def _ngram_passages(problems: Sequence[Problem], ngram: int) -> _Passages:
-    programs = [f"{problem.prompt}{problem.solution}{problem.suffix}" for problem in problems]
-    text, offsets = buffers(pa.array(programs, pa.large_string()))
-    tasks, starts, hashes = word_windows(text, offsets, ngram, EVERYTHING)
-    telling = np.zeros(len(hashes), dtype=bool)
-    row = 0
-    for program in programs:  # windows come in the order of the words they start with
-        words = [match[0] for match in _WORD.finditer(program.encode())]
-        names = [word if _NAME.fullmatch(word) else b"" for word in words]
-        for first in range(len(words) - ngram + 1):
-            telling[row] = len({*names[first : first + ngram]} - {b""}) >= ngram // 2
-            row += 1
-    names_of = np.unique([problem.benchmark for problem in problems], return_inverse=True)[1]
-    telling &= ~_shared(hashes, names_of[tasks], tasks)
-    return _passages(text, hashes, starts, offsets[tasks + 1], tasks, telling)
+    @cached_property
+    def ngrams_by_task(self) -> Offsets:
+        """How many different n-grams tell of each task."""
+        return np.bincount(self._owned[1], minlength=len(self.tasks))
 
+    def shares(self, ngrams: Offsets) -> dict[int, float]:
+        """Of each task that has some of the n-grams, given by number, what share of its own."""
+        first, tasks = self._owned
+        held = [tasks[first[ngram] : first[ngram + 1]] for ngram in ngrams.tolist()]
+        if not held:
+            return {}
+        owners, counts = np.unique(np.concatenate(held), return_counts=True)
+        shares = counts / self.ngrams_by_task[owners]
+        return dict(zip(owners.tolist(), shares.tolist(), strict=True))
 
-def _shared(
-    hashes: NDArray[np.uint64], benchmarks: NDArray[np.int64], tasks: NDArray[np.int64]
-) -> NDArray[np.bool_]:
-    """Which windows more than SHARED_TASKS tasks of their benchmark have."""
-    order = np.lexsort((tasks, benchmarks, hashes))
-    new_window = np.ones(len(order), dtype=bool)
-    same = (np.diff(hashes[order]) == 0) & (np.diff(benchmarks[order]) == 0)
-    new_window[1:] = ~same
-    new_task = new_window.copy()
-    new_task[1:] |= np.diff(tasks[order]) != 0
-    group = np.cumsum(new_window) - 1
-    counts = np.bincount(group, weights=new_task) if len(order) else np.zeros(0)
-    shared = np.empty(len(order), dtype=bool)
-    shared[order] = counts[group] > SHARED_TASKS
-    return shared
-
-
-def _solution_passages(problems: Sequence[Problem], ngram: int) -> _Passages:
-    solutions = pa.array([problem.solution for problem in problems], pa.large_string())
-    data, offsets = buffers(solutions)
-    styles = [comment_style(problem.language) for problem in problems]
-    text = blank_comments(data, offsets, np.array(styles, dtype=np.uint8))
-    tasks, starts, hashes = word_windows(text, offsets, ngram, EVERYTHING)
-    first = np.ones(len(tasks), dtype=bool)
-    first[1:] = np.diff(tasks) != 0  # a solution is known by its first window
-    return _passages(text, hashes, starts, offsets[tasks + 1], tasks, first)
+    @cached_property
+    def _owned(self) -> tuple[Offsets, Places]:
+        """N-gram n tells of the tasks `second[first[n]:first[n + 1]]`."""
+        if self._index is None:
+            return np.zeros(1, dtype=np.int64), np.zeros(0, dtype=np.int32)
+        ngrams, members = self._index.ngrams.pairs()
+        first, tasks = self._index.members.first, self._index.members.owners
+        counts = np.diff(first)[members]
+        within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+        tasks = tasks[np.repeat(first[members], counts) + within]
+        numbers = np.arange(self.ngram_numbers + 1)
+        return np.searchsorted(np.repeat(ngrams, counts), numbers), tasks
 
 
-def _passages(
-    text: NDArray[np.uint8],
-    hashes: NDArray[np.uint64],
-    starts: NDArray[np.int64],
-    stops: NDArray[np.int64],
-    tasks: NDArray[np.int64],
-    chosen: NDArray[np.bool_],
-) -> _Passages:
-    rows = np.flatnonzero(chosen)
-    rows = rows[np.lexsort((tasks[rows], hashes[rows]))]
-    bits = sieve(hashes[rows])
-    return _Passages(hashes[rows], starts[rows], stops[rows], tasks[rows], text, bits)
+def _pieces(data: Bytes, offsets: Offsets) -> tuple[Offsets, Offsets, Offsets]:
+    """(row, start, stop) of what is searched at once: documents, or pieces that overlap."""
+    lengths = np.diff(offsets)
+    if not len(lengths) or lengths.max() <= PIECE_BYTES:
+        return np.arange(len(lengths)), offsets[:-1], offsets[1:]
+    pieces = []
+    for row, (start, stop) in enumerate(
+        zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True)
+    ):
+        while stop - start > PIECE_BYTES:
+            pieces.append((row, start, start + PIECE_BYTES))
+            start += PIECE_BYTES - OVERLAP_BYTES
+            limit = start + OVERLAP_BYTES // 2
+            while start < limit and BYTE_CLASSES[data[start]] == WORD:  # not inside a word
+                start += 1
+        pieces.append((row, start, stop))
+    rows, starts, stops = np.array(pieces, dtype=np.int64).T.copy()
+    return rows, starts, stops
 
 
-def _occurrences(
-    data: NDArray[np.uint8],
-    offsets: NDArray[np.int64],
-    known: _Passages,
-    ngram: int,
-    words: int,
-) -> NDArray[np.int64]:
-    """Verified passages as int64 (4, found): document, task, start and stop in `data`.
+def _merged(places: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Places that overlap as one, in order."""
+    merged: list[tuple[int, int]] = []
+    for start, stop in sorted(places):
+        if merged and start < merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(stop, merged[-1][1]))
+        else:
+            merged.append((start, stop))
+    return merged
 
-    Of one passage that a document holds several times, the first is returned.
-    """
-    documents, starts, hashes = word_windows(data, offsets, ngram, known.bits)
-    low = np.searchsorted(known.hashes, hashes, side="left")
-    high = np.searchsorted(known.hashes, hashes, side="right")
-    # One row for each pair of a window and a known passage with its hash.
-    windows = np.repeat(np.arange(len(hashes)), high - low)
-    passages = np.arange(len(windows)) - np.repeat(np.cumsum(high - low) - (high - low), high - low)
-    passages += np.repeat(low, high - low)
-    if words:  # equal words are equal everywhere, so the first place of each will do
-        first = np.unique(documents[windows] * len(known.hashes) + passages, return_index=True)[1]
-        windows, passages = windows[first], passages[first]
-    stops = offsets[documents[windows] + 1]
-    ends = same_passages(
-        data,
-        starts[windows],
-        stops,
-        known.text,
-        known.starts[passages],
-        known.stops[passages],
-        words,
+
+def _covered(
+    task: int, start: int, stop: int, places: dict[tuple[int, str], list[tuple[int, int]]]
+) -> bool:
+    """Whether something of the task that is not renamed overlaps the place."""
+    return any(
+        begin < stop and start < end
+        for kind in KINDS[:3]
+        for begin, end in places.get((task, kind), ())
     )
-    same = ends >= 0
-    windows, passages = windows[same], passages[same]
-    return np.stack([documents[windows], known.tasks[passages], starts[windows], ends[same]])
+
+
+def _excerpt(document: Bytes, start: int, stop: int) -> str:
+    text = bytes(document[start : min(stop, start + 8 * EXCERPT)]).decode("utf-8", "ignore")
+    text = " ".join(text.split())
+    return text if len(text) <= EXCERPT else text[: EXCERPT - 3] + "..."
