@@ -187,7 +187,7 @@ def _shingle_store(
         if candidates[start:stop].any():
             bits = np.packbits(candidates[start:stop]).tobytes()
             items[name] = (path, scratch, start, bits)
-    workspace.map("shingles", _write_shingles, items)
+    workspace.map("shingles", _write_shingles, items, threads=True)
     return ShingleStore([scratch.shingles for _, scratch, _, _ in items.values()])
 
 

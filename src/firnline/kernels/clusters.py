@@ -1,10 +1,10 @@
 """Clustering of near-duplicates: buckets of equal keys, true Jaccard, and who resembles whom.
 
 Rows are numbered by rank, 0 being the row that goes first. A row is *free* while `link[row]` is
-the row itself; else `link[row]` is the free, earlier row that it resembles. A row is *fresh*
-at a step before `until[row]`: it has not been compared in every band yet. A pair is one uint64, `later << 32 | earlier`. A word is a
-key's upper bits with a rank below them, so that sorted words put the members of a bucket side by
-side in order of rank.
+the row itself; else `link[row]` is the free, earlier row that it resembles. A row is *fresh* at
+a step before `until[row]`: it has not been compared in every band yet. A pair is one uint64,
+`later << 32 | earlier`. A word is a key's upper bits with a rank below them, so that sorted words
+put the members of a bucket side by side in order of rank.
 """
 
 from __future__ import annotations
@@ -232,7 +232,8 @@ def jaccard(
     largest = 0
     for document in first:
         largest = max(largest, offsets[document + 1] - offsets[document])
-    table = np.zeros(table_size(largest), dtype=np.uint64)
+    # Twice as large as it must be: fewer probes that a branch predictor cannot foresee.
+    table = np.zeros(2 * table_size(largest), dtype=np.uint64)
     mask = _0
     loaded = -1
     for pair in range(len(first)):
@@ -242,7 +243,7 @@ def jaccard(
             continue
         if first[pair] != loaded:
             loaded = int(first[pair])
-            size = table_size(one)
+            size = 2 * table_size(one)
             table[:size] = _0
             mask = np.uint64(size - 1)
             for index in range(offsets[loaded], offsets[loaded + 1]):
