@@ -147,7 +147,17 @@ def judge(
     as `statistics`, so that a ledger can be judged again with another table.
     """
     names, codes = np.unique(np.asarray(languages, dtype=object), return_inverse=True)
-    first = np.full(len(languages), -1, dtype=np.int64)
+    return judge_codes(rules, statistics, names.tolist(), codes)
+
+
+def judge_codes(
+    rules: Sequence[Rule],
+    statistics: Mapping[str, npt.ArrayLike],
+    names: Sequence[str],
+    codes: npt.NDArray[np.signedinteger],
+) -> npt.NDArray[np.int64]:
+    """`judge` for languages given as places in `names`."""
+    first = np.full(len(codes), -1, dtype=np.int64)
     for place in reversed(range(len(rules))):  # the first in the table writes last
         rule = rules[place]
         if rule.statistic not in statistics:
