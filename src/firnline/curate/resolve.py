@@ -176,12 +176,9 @@ class _Python:
             base = _join(folder, rest.replace(".", "/"))
             inside = self._modules.get(_join(base, member)) if member else None
             return self._modules.get(base) if inside is None else inside
-        parts = rest.split(".")
-        for size in range(len(parts) + bool(member), 0, -1):
-            path = "/".join([*parts, member][:size])
-            if (found := self._find(path, folder)) is not None:
-                return found
-        return None
+        path = rest.replace(".", "/")
+        inside = self._find(f"{path}/{member}", folder) if member else None
+        return self._find(path, folder) if inside is None else inside
 
     def _find(self, module: str, folder: str) -> int | None:
         if module not in self._nearest:

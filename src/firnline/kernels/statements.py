@@ -29,10 +29,10 @@ def _signs() -> Bytes:
         PYTHON: b"#;:",
         C: b"/",
         JAVA: b"/;",
-        CSHARP: b"/",
+        CSHARP: b"/;{}",
         SCRIPT: b"/`{}",
-        GO: b"/`",
-        RUST: b"/{}",
+        GO: b"/`;",
+        RUST: b"/;{}",
     }.items():
         signs[family, list(b"\n\"'" + own)] = 1
     return signs
@@ -450,9 +450,11 @@ def import_statements(
                     i = _after_closing(data, i + 1, end, 96, 1, False)
                 elif byte == 123:
                     depth += 1
+                    fresh = family != SCRIPT
                     i += 1
                 else:
                     i += 1
+                    fresh = family != SCRIPT
                     template = byte == 96
                     if byte == 125:
                         if level and stack[level - 1] == depth:
