@@ -107,7 +107,7 @@ def corpus(tmp_path: Path) -> Path:
 
 
 def test_what_goes_and_why(corpus: Path, tmp_path: Path) -> None:
-    result = run(CurateConfig(heldout_share=0.3), corpus, tmp_path / "out", workers=1)
+    result = run(CurateConfig(heldout_share=0.3, off=("vendored",)), corpus, tmp_path / "out")
     rows = ledger(tmp_path / "out")
     found = {r["path"]: rows[r["id"]]["rule"] for shard in CORPUS.values() for r in shard}
     assert found == {**EXPECTED, "generated.py": "generated"}
@@ -135,6 +135,65 @@ def test_what_goes_and_why(corpus: Path, tmp_path: Path) -> None:
         len(r["content"]) for s in CORPUS.values() for r in s if not EXPECTED.get(r["path"], "x")
     )
     assert sum(stats["split"].values()) == 3
+
+    held = json.loads((tmp_path / "out" / "contamination.json").read_text())["basics"]
+    assert held["found"][TASK.task_id]["kinds"]["prompt"] == 1
+    spans = pq.read_table(tmp_path / "out" / "contamination.parquet").to_pylist()
+    assert {(row["repo"], row["path"]) for row in spans} == {("first", "holds_a_task.py")}
+
+
+SECRET = "AKIA" + "Q7ZK5W2NX4RB6TYM"
+
+
+def test_secrets_are_replaced_and_told_by_kind_and_line(tmp_path: Path) -> None:
+    text = program(1) + f'key = "{SECRET}"\n'
+    rows = [document("a", "key.py", text), document("a", "plain.py", program(2))]
+    write_shard(tmp_path / "documents", "shard-00000", rows)
+    result = run(CurateConfig(), tmp_path / "documents", tmp_path / "out")
+    table = pq.read_table(tmp_path / "out" / "data" / "shard-00000.parquet").to_pylist()
+    assert [row["content"] for row in table] == [text.replace(SECRET, "<KEY>"), program(2)]
+    for row in table:
+        data = row["content"].encode()
+        assert (row["size"], row["content_hash"]) == (len(data), content_hash(data))
+    told = ledger(tmp_path / "out")
+    assert told[rows[0]["id"]]["redactions"].endswith(f"(line {text.count(chr(10))})")
+    assert told[rows[0]["id"]]["secrets"] == 1
+    assert told[rows[1]["id"]]["redactions"] is None
+    assert result.stats["documents_with_secrets"] == sum(result.stats["secrets"].values()) == 1
+    written = (p.read_bytes() for p in (tmp_path / "out").rglob("*") if p.is_file())
+    assert not any(SECRET.encode() in data for data in written)
+
+    config = CurateConfig.model_validate({"secrets": {"action": "drop"}})
+    run(config, tmp_path / "documents", tmp_path / "drop")
+    assert kept_paths(tmp_path / "drop") == ["plain.py"]
+    assert ledger(tmp_path / "drop")[rows[0]["id"]]["rule"] == "secrets"
+    run(CurateConfig(secrets=None), tmp_path / "documents", tmp_path / "off")
+    assert ledger(tmp_path / "off")[rows[0]["id"]]["secrets"] is None
+
+
+def test_syntax_white_space_and_forks(tmp_path: Path) -> None:
+    broken = "def f(:\n  ) ] if while\n}}} class = = =\n" * 8
+    files = {f"file_{n}.py": program(10 + n) for n in range(6)}
+    rows = [document("original", path, text, stars=5) for path, text in files.items()]
+    rows += [document("mirror", path, text) for path, text in files.items()]
+    rows += [document("mirror", "readme.py", program(30, lines=2))]
+    rows += [
+        document("other", "broken.py", broken),
+        document("other", "spaced.py", program(40)),
+        document("other/longer", "spaced.py", program(40).replace("    ", "\t")),
+    ]
+    write_shard(tmp_path / "documents", "shard-00000", rows)
+    run(CurateConfig(), tmp_path / "documents", tmp_path / "out")
+    told = ledger(tmp_path / "out")
+    found = {(row["repo"], row["path"]): told[row["id"]] for row in rows}
+    assert all(found["original", path]["kept"] for path in files)
+    for path in (*files, "readme.py"):
+        assert found["mirror", path]["rule"] == "fork"
+        assert found["mirror", path]["detail"].endswith("are in original")
+    assert found["other", "broken.py"]["rule"] == "syntax"
+    assert found["other", "broken.py"]["syntax_error_share"] > 0.3
+    rules = {found["other", "spaced.py"]["rule"], found["other/longer", "spaced.py"]["rule"]}
+    assert rules == {None, "whitespace_duplicate"}
 
 
 def plain_jaccard(left: str, right: str) -> float:

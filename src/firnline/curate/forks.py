@@ -63,13 +63,13 @@ class Repositories(BaseModel):
     mode: Literal["drop", "mark", "off"] = "drop"
     """`drop`: all its files go. `mark`: its files count as a fork's in the keep rule, so that its
     duplicates go and what only it has stays. `off`: repositories are not compared."""
-    share: float = Field(0.8, gt=0.5, le=1.0)
+    share: float = Field(default=0.8, gt=0.5, le=1.0)
     """Share of its bytes that the other repository must hold."""
-    min_files: int = Field(5, ge=1)
+    min_files: int = Field(default=5, ge=1)
     """Different contents that the two must share."""
-    min_file_bytes: int = Field(100, ge=0)
+    min_file_bytes: int = Field(default=100, ge=0)
     """Smaller files do not count."""
-    common: int = Field(1000, ge=2)
+    common: int = Field(default=1000, ge=2)
     """Contents that more repositories than this hold do not count."""
 
 

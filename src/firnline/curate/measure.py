@@ -1,39 +1,46 @@
 """The first pass over a shard: measure and judge each document alone, sketch those that pass.
 
-The result is narrow: a table with one row for each document (no content) and, for the documents
-that passed, the band keys that near-duplicates are looked for with.
+The result is narrow: a table with one row for each document (no content), for the documents that
+passed the band keys that near-duplicates are looked for with, and what they hold of benchmarks.
 """
 
 from __future__ import annotations
 
-import re
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
-from firnline.curate import rules
+from firnline.curate import rules, syntax
 from firnline.curate.contamination import Index
 from firnline.curate.duplicates import sketch_batch
+from firnline.curate.keyfiles import KeyWriter
+from firnline.curate.names import name_statistics
+from firnline.curate.priority import UNKNOWN_DATE
+from firnline.curate.tally import Tally
 from firnline.documents import (
     DOCUMENT_SCHEMA,
-    atomic_path,
+    OPTIONAL_SCHEMA,
+    TableWriter,
     buffers,
     content_hash,
+    parquet_file,
     read_batches,
-    write_table,
+    write_json,
 )
+from firnline.kernels.shingles import white_free_hashes
 from firnline.kernels.sketch import band_hashes
+from firnline.licenses import permissive
 from firnline.stage import Stats
 
 # Kernels hold a few arrays of the batch's length, so this bounds memory, not the row group.
 BATCH_BYTES = 16 << 20
-BATCH_ROWS = 1024
+BATCH_ROWS = 8192
 
 _REQUIRED = tuple(field.name for field in DOCUMENT_SCHEMA if not field.nullable)
 
@@ -49,26 +56,13 @@ MEASURED_SCHEMA = pa.schema(
         ("repo", pa.string()),
         ("path", pa.string()),
         ("content_hash", pa.binary(16)),
+        ("normal_hash", pa.binary(16)),
         ("license_rank", pa.int8()),
         ("stars", pa.int64()),
+        ("fork", pa.bool_()),
+        ("created", pa.int64()),
         ("vendored", pa.bool_()),
     ]
-)
-
-PERMISSIVE_LICENSES = frozenset(
-    {
-        *("MIT", "MIT-0", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "0BSD", "ISC", "Zlib"),
-        *("Unlicense", "CC0-1.0", "PSF-2.0", "Python-2.0", "BSL-1.0", "NCSA", "PostgreSQL"),
-        *("X11", "HPND", "BSD-3-Clause-Clear", "BlueOak-1.0.0", "UPL-1.0", "Artistic-2.0"),
-    }
-)
-
-_VENDORED_PARTS = frozenset(
-    {
-        *("vendor", "_vendor", "vendored", "_vendored", "third_party", "third-party"),
-        *("thirdparty", "3rdparty", "3rd_party", "extern", "external", "externals"),
-        *("node_modules", "bower_components", "site-packages", "dist-packages", "Godeps"),
-    }
 )
 
 
@@ -85,7 +79,11 @@ class Scratch:
 
     @property
     def keys(self) -> Path:
-        return self.folder / f"{self.name}.keys.npy"
+        return self.folder / f"{self.name}.keys"
+
+    @property
+    def tally(self) -> Path:
+        return self.folder / f"{self.name}.tally.json"
 
     @property
     def shingles(self) -> Path:
@@ -106,25 +104,29 @@ class Measuring:
 
     table: tuple[rules.Rule, ...] | None
     index: Index | None
+    syntax: Literal["suspects", "all", "off"]
+    licenses: frozenset[str]
     bands: int
     rows: int
 
 
 def measure_shard(settings: Measuring, item: tuple[Path, Scratch]) -> Stats:
-    """Measures one shard, writes its table and keys, and counts contaminated documents by task."""
+    """Measures one shard and writes its table, its keys and what it holds of benchmarks."""
     shard, scratch = item
-    tables, keys = [], [np.zeros((0, settings.bands), dtype=np.uint64)]
-    tasks: Counter[int] = Counter()
-    for batch in small_batches(shard, tuple(DOCUMENT_SCHEMA.names)):
-        table, passed, found = _measure(settings, batch)
-        tables.append(table)
-        tasks.update(found)
-        sketches = sketch_batch(batch["content"].filter(passed))
-        keys.append(band_hashes(sketches, settings.bands, settings.rows))
-    write_table(scratch.table, pa.Table.from_batches(tables, schema=MEASURED_SCHEMA))
-    with atomic_path(scratch.keys) as temporary, temporary.open("wb") as file:
-        np.save(file, np.concatenate(keys))
-    return {"tasks": {str(task): count for task, count in sorted(tasks.items())}}
+    tally = Tally(settings.index) if settings.index is not None else None
+    optional = set(parquet_file(shard).schema_arrow.names) & set(OPTIONAL_SCHEMA.names)
+    with (
+        TableWriter(scratch.table, MEASURED_SCHEMA) as writer,
+        KeyWriter(scratch.keys, settings.bands) as keys,
+    ):
+        for batch in small_batches(shard, (*DOCUMENT_SCHEMA.names, *sorted(optional))):
+            table, passed = _measure(settings, batch, tally)
+            writer.write(table)
+            sketches = sketch_batch(batch["content"].filter(passed))
+            keys.write(band_hashes(sketches, settings.bands, settings.rows))
+    if tally is not None:
+        write_json(scratch.tally, tally.pack())
+    return {"documents": writer.rows}
 
 
 def small_batches(shard: Path, columns: tuple[str, ...] | None = None) -> Iterator[pa.RecordBatch]:
@@ -140,62 +142,122 @@ def small_batches(shard: Path, columns: tuple[str, ...] | None = None) -> Iterat
 
 
 def _measure(
-    settings: Measuring, batch: pa.RecordBatch
-) -> tuple[pa.RecordBatch, pa.Array, Counter[int]]:
-    """(narrow rows, which of them passed, contaminated documents by task number)."""
+    settings: Measuring, batch: pa.RecordBatch, tally: Tally | None
+) -> tuple[pa.RecordBatch, pa.Array]:
+    """(narrow rows, which of them passed); what the batch holds of benchmarks goes to `tally`."""
     broken = unreadable(batch)
     if any(broken):
         batch = _without_values(batch, broken)
-    languages = batch["language"].to_pylist()
+    languages, paths = batch["language"].to_pylist(), batch["path"].to_pylist()
     data, offsets = buffers(batch["content"])
-    rule = np.array(["unreadable" if reason else None for reason in broken], dtype=object)
-    detail = np.array([reason or None for reason in broken], dtype=object)
-    values: rules.Statistics = {name: np.full(len(batch), np.nan) for name in rules.STATISTICS}
-    found: Counter[int] = Counter()
-    contaminated: list[int | None] = [None] * len(batch)
+    judged = _Judged(batch, broken)
+    ranks = license_ranks(batch["license"], settings.licenses)
     if settings.table is not None:
-        values = rules.measure(data, offsets, languages)
-        for column in values.values():
-            column[[bool(reason) for reason in broken]] = np.nan
-        verdicts = rules.judge(settings.table, values, languages)
-        for row in np.flatnonzero(verdicts >= 0).tolist():
-            failed = settings.table[verdicts[row]]
-            rule[row] = failed.name
-            detail[row] = rules.explain(failed, values[failed.statistic][row], languages[row])
-    passed = np.array([name is None for name in rule], dtype=bool)
-    if settings.index is not None:
-        rows = np.flatnonzero(passed)
-        content = batch["content"].take(pa.array(rows))
-        evidence = settings.index.find(content, [languages[row] for row in rows])
-        for place, row in enumerate(rows.tolist()):
-            contaminated[row] = len(evidence[place].tasks) if place in evidence else 0
-        for place, seen in evidence.items():
-            found.update(seen.tasks)
-            rule[rows[place]] = "contaminated"
-            detail[rows[place]] = settings.index.explain(seen)
-            passed[rows[place]] = False
+        judged.values |= rules.measure(data, offsets, languages, paths)
+        judged.values["license_rank"] = ranks.astype(np.float64)
+        for column in judged.values.values():
+            column[judged.broken] = np.nan
+        judged.judge(settings.table, languages)
+        if settings.index is not None and tally is not None:
+            judged.search(batch, languages, settings.index, tally)
+        if settings.syntax != "off":
+            judged.parse(batch["content"], languages, settings)
+        vendored = judged.values["vendored_path"] > 0
+    else:
+        vendored = name_statistics(paths, languages)["vendored_path"] > 0
     columns: dict[str, Any] = {
         "id": batch["id"],
         "language": batch["language"],
         "bytes": np.diff(offsets),
-        "rule": rule,
-        "detail": detail,
-        **values,
-        "contaminated_tasks": contaminated,
+        "rule": judged.rule,
+        "detail": judged.detail,
+        **judged.values,
+        "contaminated_tasks": judged.tasks,
         "repo": batch["repo"],
         "path": batch["path"],
         "content_hash": [
             content_hash(data[start:stop])
             for start, stop in zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True)
         ],
-        "license_rank": [license_rank(name) for name in batch["license"].to_pylist()],
+        "normal_hash": _digests(white_free_hashes(data, offsets)),
+        "license_rank": ranks,
         "stars": batch["stars"].fill_null(-1),
-        "vendored": [is_vendored(path) for path in batch["path"].to_pylist()],
+        "fork": _optional(batch, "fork", False),
+        "created": _optional(batch, "created", UNKNOWN_DATE),
+        "vendored": vendored,
     }
     arrays = [
-        pa.array(columns[field.name], field.type, from_pandas=True) for field in MEASURED_SCHEMA
+        value
+        if isinstance(value := columns[field.name], pa.Array) and value.type == field.type
+        else pa.array(value, field.type, from_pandas=True)
+        for field in MEASURED_SCHEMA
     ]
-    return pa.record_batch(arrays, schema=MEASURED_SCHEMA), pa.array(passed), found
+    return pa.record_batch(arrays, schema=MEASURED_SCHEMA), pa.array(judged.passed())
+
+
+class _Judged:
+    """The verdicts on a batch so far."""
+
+    def __init__(self, batch: pa.RecordBatch, broken: list[str]) -> None:
+        self.broken = np.array([bool(reason) for reason in broken], dtype=bool)
+        self.rule = np.array(["unreadable" if reason else None for reason in broken], dtype=object)
+        self.detail = np.array([reason or None for reason in broken], dtype=object)
+        self.tasks: list[int | None] = [None] * len(batch)
+        self.values: rules.Statistics = {
+            name: np.full(len(batch), np.nan) for name in rules.STATISTICS
+        }
+
+    def passed(self) -> NDArray[np.bool_]:
+        return np.array([name is None for name in self.rule], dtype=bool)
+
+    def judge(self, table: tuple[rules.Rule, ...], languages: list[str]) -> None:
+        """Names the first rule of the table for each row that has none yet."""
+        verdicts = rules.judge(table, self.values, languages)
+        for row in np.flatnonzero((verdicts >= 0) & self.passed()).tolist():
+            failed = table[verdicts[row]]
+            self.rule[row] = failed.name
+            value = float(self.values[failed.statistic][row])
+            self.detail[row] = rules.explain(failed, value, languages[row])
+
+    def search(
+        self, batch: pa.RecordBatch, languages: list[str], index: Index, tally: Tally
+    ) -> None:
+        """Looks for benchmarks in the rows that passed."""
+        rows = np.flatnonzero(self.passed())
+        found = index.find(
+            batch["content"].take(pa.array(rows)), [languages[row] for row in rows.tolist()]
+        )
+        searched = batch.select(["id", "repo", "path"]).take(pa.array(rows))
+        tally.add(found, *(searched[name].to_pylist() for name in ("id", "repo", "path")))
+        for place, row in enumerate(rows.tolist()):
+            self.tasks[row] = len(found[place].tasks) if place in found else 0
+        for place, seen in found.items():
+            self.rule[rows[place]] = "contaminated"
+            self.detail[rows[place]] = index.explain(seen)
+
+    def parse(self, content: pa.Array, languages: list[str], settings: Measuring) -> None:
+        """Parses the rows that passed, or those of them that look as if they would not parse."""
+        wanted = self.passed()
+        if settings.syntax == "suspects":
+            wanted &= self.values["syntax_suspect"] > 0
+        self.values["syntax_error_share"] = syntax.error_shares(
+            content, languages, suspected=wanted
+        )
+        parsed = tuple(r for r in settings.table or () if r.statistic == "syntax_error_share")
+        self.judge(parsed, languages)
+
+
+def _optional(batch: pa.RecordBatch, name: str, unknown: Any) -> pa.Array:
+    kind = MEASURED_SCHEMA.field(name).type
+    if name not in batch.schema.names:
+        return pa.repeat(pa.scalar(unknown, kind), len(batch))
+    return batch[name].cast(kind).fill_null(unknown)
+
+
+def _digests(hashes: NDArray[np.uint64]) -> pa.Array:
+    """uint64 (rows, 2) as binary(16)."""
+    buffer = pa.py_buffer(np.ascontiguousarray(hashes, dtype="<u8").tobytes())
+    return pa.Array.from_buffers(pa.binary(16), len(hashes), [None, buffer])
 
 
 def unreadable(batch: pa.RecordBatch) -> list[str]:
@@ -228,18 +290,9 @@ def _without_values(batch: pa.RecordBatch, broken: list[str]) -> pa.RecordBatch:
     return batch.set_column(batch.schema.get_field_index("id"), "id", identity)
 
 
-def license_rank(expression: str | None) -> int:
-    """0 for an SPDX expression that permits by a permissive license, 1 for another, 2 for none."""
-    if not expression:
-        return 2
-    plain = re.sub(r"[()]", " ", expression)
-    alternatives = (re.split(r"\s+AND\s+", option) for option in re.split(r"\s+OR\s+", plain))
-    permissive = any(
-        all(name.strip() in PERMISSIVE_LICENSES for name in option) for option in alternatives
-    )
-    return 0 if permissive else 1
-
-
-def is_vendored(path: str) -> bool:
-    """Whether a path lies in a folder for other people's code."""
-    return any(part in _VENDORED_PARTS for part in PurePosixPath(path).parts[:-1])
+def license_ranks(column: pa.Array, allowed: frozenset[str]) -> NDArray[np.int8]:
+    """0 for an SPDX expression that a license of `allowed` permits, 1 for another, 2 for none."""
+    known = column.fill_null("").dictionary_encode()
+    names = known.dictionary.to_pylist()
+    ranks = [0 if permissive(name, allowed) else 1 if name else 2 for name in names]
+    return np.array(ranks, dtype=np.int8).take(np.asarray(known.indices))

@@ -1,56 +1,78 @@
-"""The curate stage: rules, decontamination, exact and near-duplicates; Documents and a ledger out.
+"""The curate stage: rules, decontamination, duplicates, redaction; Documents and a ledger out.
 
 Three passes: over each shard alone (measure.py), across shards on narrow arrays (decide.py), and
-over each shard again to write what stays. The first rule that drops a document, in that order, is
-the one its ledger row names.
+over each shard again to redact and write what stays. The first rule that drops a document, in that
+order, is the one its ledger row names.
 """
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeVar
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field
 
 from firnline.benchmarks.problems import load
 from firnline.curate import rules
 from firnline.curate.contamination import Index
-from firnline.curate.decide import decide
+from firnline.curate.decide import decide, explain
 from firnline.curate.duplicates import RECALL_AT_THRESHOLD, THRESHOLD, choose_bands
-from firnline.curate.measure import Measuring, Scratch, measure_shard, small_batches
+from firnline.curate.forks import Repositories
+from firnline.curate.measure import (
+    MEASURED_SCHEMA,
+    Measuring,
+    Scratch,
+    measure_shard,
+    small_batches,
+)
+from firnline.curate.redaction import Redacted, Redactor, SecretsConfig
+from firnline.curate.tally import Tally
 from firnline.documents import (
     DOCUMENT_SCHEMA,
     LEDGER_SCHEMA,
     TableWriter,
+    content_hash,
     document_shards,
     hash_share,
     parquet_file,
     write_json,
+    write_table,
 )
 from firnline.errors import FirnlineError
 from firnline.kernels.sketch import BINS
+from firnline.licenses import PERMISSIVE_LICENSES
 from firnline.stage import StageResult, Stats, Workspace, read_stats, run_stage
+
+Columns = TypeVar("Columns", pa.Table, pa.RecordBatch)
 
 CURATE_LEDGER_SCHEMA = pa.schema(
     [
         *LEDGER_SCHEMA,
+        pa.field("repo", pa.string(), nullable=False),
+        pa.field("path", pa.string(), nullable=False),
         pa.field("language", pa.string(), nullable=False),
         pa.field("bytes", pa.int64(), nullable=False),
         *(pa.field(name, pa.float64()) for name in rules.STATISTICS),
         pa.field("contaminated_tasks", pa.int32()),
         pa.field("jaccard", pa.float32()),
+        pa.field("secrets", pa.int32()),
+        pa.field("redactions", pa.string()),
     ]
 )
 
 
 class CurateConfig(BaseModel):
-    """What curation drops. Every threshold's default is in `firnline.curate.rules.RULES`."""
+    """What curation drops. Every threshold's default is in `firnline.curate.rulebook.RULES`."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -60,12 +82,21 @@ class CurateConfig(BaseModel):
     """Rule: a threshold for every language the rule looks at, or a mapping of languages to one."""
     off: tuple[str, ...] = ()
     """Rules that drop nothing; what they would look at is measured all the same."""
+    syntax: Literal["suspects", "all", "off"] = "suspects"
+    """Which documents are parsed for the rule `syntax`: those that look broken, all, none."""
+    licenses: tuple[str, ...] | None = None
+    """SPDX ids that count as permissive, for the keep rule and the rule `license`; null: the list
+    in `firnline.licenses`."""
+    repositories: Repositories = Repositories()
+    """What becomes of repositories that are forks or mirrors of another one."""
     near_duplicate_threshold: float = Field(THRESHOLD, ge=0.4, lt=1.0)
     """Jaccard similarity of 5-token shingles from which a document is a near-duplicate."""
     ngram: int = Field(10, ge=5, le=50)
     """Consecutive words shared with a benchmark task that make a document contaminated."""
     benchmarks: tuple[str, ...] = ("basics",)
     """Benchmarks to keep out: `basics`, `name=PATH` or a path; none switches the check off."""
+    secrets: SecretsConfig | None = SecretsConfig()
+    """Secrets and personal data: what is looked for and what becomes of it; null: nothing is."""
     heldout_share: float = Field(0.01, ge=0.0, lt=1.0)
     """Share of the kept documents, by the hash of their ids, whose `split` is `heldout`."""
 
@@ -100,15 +131,19 @@ def run(
     inputs: dict[str, Path | str] = {"documents": documents}
     inputs |= {f"against-{number}": folder for number, folder in enumerate(against)}
     inputs |= {f"benchmark-{spec}": load(spec).digest for spec in config.benchmarks}
+    if config.secrets is not None and config.secrets.rules is not None:
+        inputs["secrets-rules"] = config.secrets.rules
+    redactor = Redactor(config.secrets) if config.secrets is not None else None
 
     def body(workspace: Workspace) -> Stats:
-        return _curate(config, shards, there, workspace)
+        return _curate(config, redactor, shards, there, workspace)
 
     return run_stage("curate", config, inputs, out, body, room="curate", workers=workers)
 
 
 def _curate(
     config: CurateConfig,
+    redactor: Redactor | None,
     shards: Mapping[str, Path],
     there: Mapping[str, Path],
     workspace: Workspace,
@@ -118,74 +153,183 @@ def _curate(
         shutil.rmtree(scratch_folder, ignore_errors=True)
         return read_stats(workspace.folder)
     scratch_folder.mkdir(exist_ok=True)
-    index = Index(config.benchmarks, config.ngram) if config.benchmarks else None
-    bands, rows = choose_bands(BINS, config.near_duplicate_threshold, RECALL_AT_THRESHOLD)
     resident = {name: (path, Scratch(scratch_folder, name)) for name, path in there.items()}
     inputs = {name: (path, Scratch(scratch_folder, name)) for name, path in shards.items()}
     weights = {name: path.stat().st_size / 1e6 for name, path in (*there.items(), *shards.items())}
 
-    table = rules.table(config.thresholds, config.off)
-    measure = partial(measure_shard, Measuring(table, index, bands, rows))
-    measured = workspace.map("measure", measure, inputs, weights=weights, unit="MB")
-    measure = partial(measure_shard, Measuring(None, None, bands, rows))
-    if resident:
-        workspace.map("against", measure, resident, weights=weights, unit="MB")
-
-    comparison = decide(
-        workspace, {**resident, **inputs}, len(resident), config.near_duplicate_threshold
+    index = Index(config.benchmarks, config.ngram) if config.benchmarks else None
+    settings = Measuring(
+        rules.table(config.thresholds, config.off),
+        index,
+        config.syntax,
+        PERMISSIVE_LICENSES if config.licenses is None else frozenset(config.licenses),
+        *choose_bands(BINS, config.near_duplicate_threshold, RECALL_AT_THRESHOLD),
     )
-    write = partial(_write_shard, config, workspace.folder)
-    written = workspace.map("write", write, inputs, weights=weights, unit="MB")
+    bounds: dict[str, Any] = {"weights": weights, "unit": "MB", "threads": True}
+    workspace.map("measure", partial(measure_shard, settings), inputs, **bounds)
+    if resident:
+        plain = replace(settings, table=None, index=None, syntax="off")
+        workspace.map("against", partial(measure_shard, plain), resident, **bounds)
+    comparison = decide(
+        workspace,
+        {**resident, **inputs},
+        len(resident),
+        config.near_duplicate_threshold,
+        config.repositories,
+    )
+    write = partial(_write_shard, config, redactor, workspace.folder)
+    written = workspace.map("write", write, inputs, **bounds)
 
     stats = _total(written)
     stats["near_duplicates"] = comparison
-    stats["contamination"] = _contamination(index, measured)
+    stats["contamination"] = {}
+    if index is not None:
+        tally = Tally(index)
+        for _, scratch in inputs.values():
+            tally.merge(Tally.unpack(index, json.loads(scratch.tally.read_text())))
+        stats["contamination"] = tally.documents_by_task()
+        write_json(workspace.folder / "contamination.json", tally.report())
+        write_table(workspace.folder / "contamination.parquet", tally.spans())
     write_json(workspace.folder / "stats.json", stats)
     shutil.rmtree(scratch_folder)
     return stats
 
 
-def _write_shard(config: CurateConfig, folder: Path, item: tuple[Path, Scratch]) -> Stats:
+def _write_shard(
+    config: CurateConfig, redactor: Redactor | None, folder: Path, item: tuple[Path, Scratch]
+) -> Stats:
     """Writes the documents of a shard that stay, and a ledger row for each of its documents."""
     shard, scratch = item
-    ledger = _ledger(scratch)
-    kept = ledger["kept"].combine_chunks()
-    splits: Counter[str] = Counter()
-    start = 0
-    with TableWriter(folder / "data" / shard.name, _output_schema(shard)) as writer:
+    written = _Written()
+    rows = _Rows(scratch)
+    with (
+        TableWriter(folder / "data" / shard.name, _output_schema(shard)) as data,
+        TableWriter(folder / "ledger" / shard.name, CURATE_LEDGER_SCHEMA) as ledger,
+    ):
         for batch in small_batches(shard):
-            stays = batch.filter(kept.slice(start, len(batch)))
-            start += len(batch)
+            judged = rows.take(len(batch))
+            stays = batch.filter(pc.is_null(judged["rule"]))
+            if redactor is not None:
+                redacted = redactor.redact(stays["content"])
+                judged = _with_secrets(judged, redacted, redactor.config.action == "drop")
+                stays = _replaced(stays, redacted)
+                if redactor.config.action == "drop":
+                    stays = stays.filter(redacted.redactions.is_null())
+                written.count_secrets(redacted)
             split = [_split(identity, config) for identity in stays["id"].to_pylist()]
-            splits.update(split)
             if "split" in stays.schema.names:  # curated before, with another seed or share
                 stays = stays.drop_columns(["split"])
-            writer.write(stays.append_column("split", pa.array(split, pa.string())))
-    with TableWriter(folder / "ledger" / shard.name, CURATE_LEDGER_SCHEMA) as writer:
-        for batch in ledger.to_batches(max_chunksize=65536):
-            writer.write(batch)
-    return {"counts": _count(ledger), "split": dict(splits)}
+            data.write(stays.append_column("split", pa.array(split, pa.string())))
+            ledger.write(_finished(judged))
+            written.count(judged, split)
+    return written.stats()
 
 
-def _ledger(scratch: Scratch) -> pa.Table:
-    """The shard's ledger: what the first pass measured, with the decisions across shards."""
-    table = pq.read_table(scratch.table)
-    decisions = pq.read_table(scratch.decisions).to_pydict()
-    rule, detail = table["rule"].to_pylist(), table["detail"].to_pylist()
-    jaccard: list[float | None] = [None] * len(table)
-    for row, name, keeper, repo, path, similarity in zip(*decisions.values(), strict=True):
-        rule[row], jaccard[row] = name, similarity
-        alike = "equal to" if name == "exact_duplicate" else f"Jaccard {similarity:.3f} with"
-        detail[row] = f"{alike} {repo}/{path} ({keeper.hex()})"
-    columns = {
-        **{name: table[name] for name in table.column_names},
-        "rule": pa.array(rule, pa.string()),
-        "detail": pa.array(detail, pa.string()),
-        "kept": pa.array([name is None for name in rule], pa.bool_()),
-        "jaccard": pa.array(jaccard, pa.float32()),
-    }
-    columns = {field.name: columns[field.name] for field in CURATE_LEDGER_SCHEMA}
-    return pa.table(columns, schema=CURATE_LEDGER_SCHEMA)
+class _Rows:
+    """The rows of a shard's ledger, in pieces, with the decisions across shards."""
+
+    def __init__(self, scratch: Scratch) -> None:
+        self._measured = pq.ParquetFile(scratch.table).iter_batches(8192)
+        self._pending = MEASURED_SCHEMA.empty_table()
+        self._decisions = pq.read_table(scratch.decisions)
+        self._decided = self._decisions["row"].to_numpy()
+        self._start = 0
+
+    def take(self, count: int) -> pa.Table:
+        """The next `count` rows: what was measured, and `jaccard`."""
+        while len(self._pending) < count:
+            more = pa.Table.from_batches([next(self._measured)])
+            self._pending = pa.concat_tables([self._pending, more])
+        table, self._pending = self._pending.slice(0, count), self._pending.slice(count)
+        first, last = np.searchsorted(self._decided, [self._start, self._start + count])
+        jaccard: list[float | None] = [None] * count
+        if last > first:
+            rule, detail = table["rule"].to_pylist(), table["detail"].to_pylist()
+            decisions = self._decisions.slice(first, last - first).to_pydict().values()
+            for row, name, keeper, repo, path, similarity in zip(*decisions, strict=True):
+                place = row - self._start
+                rule[place] = name
+                detail[place] = explain(name, keeper, repo, path, similarity)
+                jaccard[place] = similarity if keeper is not None else None
+            table = _set(table, "rule", pa.array(rule, pa.string()))
+            table = _set(table, "detail", pa.array(detail, pa.string()))
+        self._start += count
+        return table.append_column("jaccard", pa.array(jaccard, pa.float32()))
+
+
+class _Written:
+    """What is counted while a shard is written."""
+
+    def __init__(self) -> None:
+        self.documents: Counter[tuple[str, str]] = Counter()
+        """By (language, rule); an empty rule is what stays."""
+        self.bytes: Counter[tuple[str, str]] = Counter()
+        self.splits: Counter[str] = Counter()
+        self.secrets: Counter[str] = Counter()
+        self.redacted = 0
+
+    def count(self, judged: pa.Table, split: list[str]) -> None:
+        self.splits.update(split)
+        groups = judged.select(["language", "rule", "bytes"]).group_by(["language", "rule"])
+        for row in groups.aggregate([("bytes", "count"), ("bytes", "sum")]).to_pylist():
+            key = (row["language"], row["rule"] or "")
+            self.documents[key] += row["bytes_count"]
+            self.bytes[key] += row["bytes_sum"]
+
+    def count_secrets(self, redacted: Redacted) -> None:
+        self.redacted += len(redacted.redactions) - redacted.redactions.null_count
+        self.secrets.update({kind: int(each.sum()) for kind, each in redacted.counts.items()})
+
+    def stats(self) -> Stats:
+        counts = [[*key, self.documents[key], self.bytes[key]] for key in sorted(self.documents)]
+        return {
+            "counts": counts,
+            "split": dict(self.splits),
+            "documents_with_secrets": self.redacted,
+            "secrets": dict(self.secrets),
+        }
+
+
+def _with_secrets(judged: pa.Table, redacted: Redacted, drop: bool) -> pa.Table:
+    """Ledger rows with `secrets` and `redactions`, null where nothing was looked for."""
+    stays = pc.is_null(judged["rule"]).to_numpy()
+    rows = np.cumsum(stays) - 1
+    places = pa.array(rows, pa.int64(), mask=~stays)
+    found = sum(redacted.counts.values(), np.zeros(len(redacted.content), dtype=np.int32))
+    told = redacted.redactions.take(places)
+    if drop:
+        lost = told.is_valid()
+        for name, value in (("rule", pa.scalar("secrets")), ("detail", told)):
+            judged = _set(judged, name, pc.if_else(lost, value, judged[name].combine_chunks()))
+    judged = judged.append_column("secrets", pa.array(found, pa.int32()).take(places))
+    return judged.append_column("redactions", told)
+
+
+def _replaced(stays: pa.RecordBatch, redacted: Redacted) -> pa.RecordBatch:
+    """The documents with what redaction made of their content, and its size and hash."""
+    if not redacted.changed.any():
+        return stays
+    hashes = stays["content_hash"].to_pylist()
+    for row in np.flatnonzero(redacted.changed).tolist():
+        hashes[row] = content_hash(redacted.content[row].as_buffer())
+    stays = _set(stays, "content", redacted.content)
+    stays = _set(stays, "size", pc.binary_length(redacted.content).cast(pa.int64()))
+    return _set(stays, "content_hash", pa.array(hashes, pa.binary(16)))
+
+
+def _finished(judged: pa.Table) -> pa.RecordBatch:
+    """Rows of the ledger's schema."""
+    judged = judged.append_column("kept", pc.is_null(judged["rule"]))
+    for field in CURATE_LEDGER_SCHEMA:
+        if field.name not in judged.column_names:
+            judged = judged.append_column(field, pa.nulls(len(judged), field.type))
+    judged = judged.select(CURATE_LEDGER_SCHEMA.names).cast(CURATE_LEDGER_SCHEMA)
+    return judged.combine_chunks().to_batches()[0]
+
+
+def _set(table: Columns, name: str, column: pa.Array) -> Columns:
+    place = table.schema.get_field_index(name)
+    return table.set_column(place, table.schema.field(name), column)
 
 
 def _output_schema(shard: Path) -> pa.Schema:
@@ -200,23 +344,18 @@ def _split(identity: bytes, config: CurateConfig) -> str:
     return "heldout" if share < config.heldout_share else "train"
 
 
-def _count(ledger: pa.Table) -> list[dict[str, Any]]:
-    """Documents and bytes for each (language, rule); a null rule is what stays."""
-    groups = ledger.select(["language", "rule", "bytes"]).group_by(["language", "rule"])
-    rows = groups.aggregate([("bytes", "count"), ("bytes", "sum")]).to_pylist()
-    return sorted(rows, key=lambda row: (row["language"], row["rule"] or ""))
-
-
 def _total(written: Mapping[str, Stats]) -> Stats:
     zero = {"documents": 0, "bytes": 0, "documents_in": 0, "bytes_in": 0}
     stats: Stats = {**zero, "split": {"train": 0, "heldout": 0}}
     stats |= {"languages": {}, "dropped": {}, "dropped_bytes": {}, "dropped_by_language": {}}
+    stats |= {"documents_with_secrets": 0, "secrets": {}}
     for shard in written.values():
-        for split, documents in shard["split"].items():
-            stats["split"][split] += documents
-        for row in shard["counts"]:
-            language, rule = row["language"] or "(none)", row["rule"]
-            documents, size = row["bytes_count"], row["bytes_sum"]
+        stats["documents_with_secrets"] += shard["documents_with_secrets"]
+        for name in ("split", "secrets"):
+            for key, count in shard[name].items():
+                stats[name][key] = stats[name].get(key, 0) + count
+        for language, rule, documents, size in shard["counts"]:
+            language = language or "(none)"
             for counts in (stats, stats["languages"].setdefault(language, dict(zero))):
                 counts["documents_in"] += documents
                 counts["bytes_in"] += size
@@ -231,13 +370,3 @@ def _total(written: Mapping[str, Stats]) -> Stats:
                 ):
                     place[key] = place.get(key, 0) + amount
     return stats
-
-
-def _contamination(index: Index | None, measured: Mapping[str, Stats]) -> Stats:
-    """Documents that hold each task, by benchmark; a task that none holds is left out."""
-    found: Stats = {name: {} for name in index.names} if index is not None else {}
-    for stats in measured.values():
-        for number, documents in stats["tasks"].items():
-            benchmark, task = index.tasks[int(number)] if index is not None else ("", "")
-            found[benchmark][task] = found[benchmark].get(task, 0) + documents
-    return found
