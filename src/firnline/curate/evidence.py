@@ -306,7 +306,10 @@ _VERSION = re.compile(
     rb"|(?<![a-z])(?:v|ver|rev|rel|build|upgrade|update|patch|section|sect|sec|clause|chapter|rfc)"
     rb"[. \t:=#-]{0,3}$|(?:[<>=~!]=|[\^~]|\xc2\xa7)[ \t]*$"
 )
+_IDENTIFIERS = (["1", "3"], ["2", "5"])
+"""How object identifiers begin."""
 _ENDS = (["0", "0"], ["255", "255"])
+"""How networks and broadcast addresses end."""
 _ADDRESS = re.compile(
     rb"(?i)(?:\bip|ipv4|[a-z]ip|addr|host|ping|dns|gateway|remote|peer)\w*\W{0,8}$"
 )
@@ -319,24 +322,18 @@ _MADE_UP = re.compile(
 def ipv4(document: bytes, start: int, end: int) -> Spans:
     """A public IPv4 address; not a version number, an object identifier or a name server."""
     text = document[start:end].decode("ascii")
-    if not _is_public(text):
-        return []
     octets = text.split(".")
+    if octets[:2] in _IDENTIFIERS or octets[2:] in _ENDS or len(set(octets)) == 1:
+        return []
     before, after = document[max(0, start - 40) : start], document[end : end + 2]
     longer = after[:1] in (b".", b"-", b"_", b"+") and after[1:2].isalnum()
     if longer or before[-1:] in (b".", b"-", b"_") or before[-2:] == b"::":
         return []  # a longer number, a file name with a version
     line = before.rpartition(b"\n")[2]
-    if _VERSION.search(line):
-        return []
-    if octets[:2] in (["1", "3"], ["2", "5"]) or octets[2:] in _ENDS:
-        return []  # an object identifier, a network
-    if _MADE_UP.match(text) or len(set(octets)) == 1:
-        return []
     small = sum(len(octet) == 1 for octet in octets) >= 3 or max(map(int, octets)) < 32
-    if small and not _ADDRESS.search(line):
+    if (small and not _ADDRESS.search(line)) or _VERSION.search(line) or _MADE_UP.match(text):
         return []
-    return [(start, end)]
+    return [(start, end)] if _is_public(text) else []
 
 
 def ipv6(document: bytes, start: int, end: int) -> Spans:

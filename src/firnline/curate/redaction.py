@@ -11,7 +11,7 @@ from collections import Counter
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from firnline.curate import gitleaks
 from firnline.curate.secret_rules import KINDS, PLACEHOLDERS, RULES, Rule
-from firnline.curate.secrets import Finding, Scanner
+from firnline.curate.secrets import Finding, Scanner, scanner
 from firnline.documents import buffers
 from firnline.errors import FirnlineError
 
@@ -97,7 +97,7 @@ class Redacted:
 
 
 class Redactor:
-    """Finds and replaces secrets; picklable, and compiled where it is first used.
+    """Finds and replaces secrets; picklable, and compiled once in each process.
 
     Raises FirnlineError for a rules file that cannot be read and for patterns that cannot be
     compiled, all at once.
@@ -106,15 +106,12 @@ class Redactor:
     def __init__(self, config: SecretsConfig) -> None:
         self.config = config
         self._rules = _rules(config)
-        self._scanner: Scanner | None = Scanner(self._rules)
+        scanner(self._rules)
         kinds = dict.fromkeys(rule.kind for rule in self._rules)
         self.placeholders = {
             kind: config.placeholders.get(kind, PLACEHOLDERS.get(kind, "<KEY>")) for kind in kinds
         }
         self._marks = tuple({text.encode() for text in self.placeholders.values()})
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_scanner": None}
 
     def redact(self, content: pa.Array) -> Redacted:
         """Redacts a column of text (string or large_string; a null stays null).
@@ -128,9 +125,10 @@ class Redactor:
         told: dict[int, str] = {}
         replaced: dict[int, bytes] = {}
         bounds = offsets.tolist()
+        engine = scanner(self._rules)
         for row in range(len(content)):
             document = text[bounds[row] : bounds[row + 1]]
-            found = self.find(document)
+            found = self._find(engine, document)
             if not found:
                 continue
             for each in found:
@@ -138,16 +136,18 @@ class Redactor:
                 column[row] += 1
             told[row] = _tell(bytes(document), found)
             if self.config.action == "redact":
-                replaced[row] = self._replace(bytes(document), found)
+                replaced[row] = self._replace(engine, bytes(document), found)
                 changed[row] = True
         ledger = pa.array([told.get(row) for row in range(len(content))], pa.string())
         return Redacted(_spliced(content, text, bounds, replaced), counts, changed, ledger)
 
     def find(self, document: memoryview) -> list[Finding]:
+        """The secrets of one document, for those who want to read them."""
+        return self._find(scanner(self._rules), document)
+
+    def _find(self, engine: Scanner, document: memoryview) -> list[Finding]:
         """The findings that neither the allow list nor an earlier redaction takes out."""
-        if self._scanner is None:
-            self._scanner = Scanner(self._rules)
-        found = self._scanner.find(document)
+        found = engine.find(document)
         return [each for each in found if not self._is_allowed(document, each)] if found else []
 
     def _is_allowed(self, document: memoryview, found: Finding) -> bool:
@@ -162,7 +162,7 @@ class Redactor:
         name = secret.decode("utf-8", "replace")
         return any(fnmatchcase(name, pattern) for pattern in self.config.allow)
 
-    def _replace(self, document: bytes, found: list[Finding]) -> bytes:
+    def _replace(self, engine: Scanner, document: bytes, found: list[Finding]) -> bytes:
         """The document without its secrets.
 
         What is left is looked at again: a secret can come to light where one that overlapped it
@@ -176,7 +176,7 @@ class Redactor:
                     pieces += [document[position:start], b"" if number else mark]
                     position = end
             document = b"".join([*pieces, document[position:]])
-            found = self.find(memoryview(document))
+            found = self._find(engine, memoryview(document))
             if not found:
                 break
         return document
@@ -224,18 +224,22 @@ def _spliced(
     """The column with some rows' texts replaced; what lies between them is copied whole."""
     if not replaced:
         return content
-    pieces: list[Any] = []
-    position = bounds[0]
     growth = np.zeros(len(content) + 1, dtype=np.int64)
     for row, document in replaced.items():
-        pieces += [text[position : bounds[row]], document]
-        position = bounds[row + 1]
         growth[row + 1] = len(document) - (bounds[row + 1] - bounds[row])
-    pieces.append(text[position : bounds[-1]])
     offsets = np.asarray(bounds, dtype=np.int64) - bounds[0] + np.cumsum(growth)
+    joined = pa.allocate_buffer(int(offsets[-1]))  # from Arrow's pool, whose pages are in use again
+    out = memoryview(joined).cast("B")
+    position = bounds[0]
+    for row, document in replaced.items():
+        start, end = int(offsets[row]), int(offsets[row + 1])
+        out[start - (bounds[row] - position) : start] = text[position : bounds[row]]
+        out[start:end] = document
+        position = bounds[row + 1]
+    out[len(out) - (bounds[-1] - position) :] = text[position : bounds[-1]]
     validity = None
     if content.null_count:
         validity = pa.array(content.is_valid()).buffers()[1]
-    joined = [validity, pa.py_buffer(offsets), pa.py_buffer(b"".join(pieces))]
-    array = pa.Array.from_buffers(pa.large_string(), len(content), joined)
+    layout = [validity, pa.py_buffer(offsets), joined]
+    array = pa.Array.from_buffers(pa.large_string(), len(content), layout)
     return array if content.type == pa.large_string() else array.cast(content.type)
