@@ -8,8 +8,8 @@ exact duplicates are gone:
 
 - 54% resemble nothing;
 - the other 45% are in clusters whose sizes follow a power law (P(size >= k) = (2 / k)^1.5 from 2
-  on); each member keeps every shingle of the cluster's own set with a probability of its own, so that its
-  Jaccard with that set is 1 - 0.45 u^2 for a uniform u, and that of two members less;
+  on); a member keeps every shingle of its cluster's own set with a probability of its own, so
+  that its Jaccard with that set is 1 - 0.45 u^2 for a uniform u, and that of two members less;
 - 0.5% are one cluster: copies of one file, at 0.9 or more;
 - 0.2% are made from one template: half of two members' shingles agree, which shares bands with
   many and duplicates nearly nobody.

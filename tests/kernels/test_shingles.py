@@ -14,7 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from firnline.documents import buffers
-from firnline.kernels.shingles import distinct, ngram_hashes, shingle_sets, token_spans
+from firnline.kernels.shingles import (
+    distinct,
+    ngram_hashes,
+    shingle_sets,
+    token_spans,
+    white_free_hashes,
+)
 
 TOKEN = re.compile(rb"[A-Za-z0-9_\x80-\xff]+|[^ \t\n\r\x0b\x0c]")
 DOCUMENTS = st.lists(st.binary(max_size=60) | st.text("ab_ 1({\n", max_size=60).map(str.encode))
@@ -115,3 +121,41 @@ def test_no_documents() -> None:
 def test_n_below_one_is_refused() -> None:
     with pytest.raises(ValueError, match="n must be 1 or more"):
         ngram_hashes(np.zeros(0, np.uint64), np.zeros(1, np.int64), 0)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.text("ab \n\té", max_size=40), max_size=6))
+def test_white_free_hashes_are_equal_where_the_rest_is(texts: list[str]) -> None:
+    hashes = white_free_hashes(*column([text.encode() for text in texts]))
+    plain = [re.sub(r"[ \t\n\r\x0b\x0c]", "", text) for text in texts]
+    assert_one_to_one(list(plain), [(high << 64) | low for high, low in hashes.tolist()])
+
+
+def test_white_space_of_any_length_and_place_changes_no_hash() -> None:
+    """Lengths around words of eight bytes and chunks of 8 KiB."""
+    rng = np.random.default_rng(0)
+    documents, plain = [], []
+    for size in [*range(20), 8190, 8191, 8192, 8193, 16_385, 30_000]:
+        text = bytes(rng.integers(33, 127, size, dtype=np.uint8))
+        spaced = bytearray()
+        for byte in text:
+            spaced += b" " * int(rng.integers(0, 3)) + bytes([byte])
+        documents += [text, bytes(spaced), b"\n" * 9000 + text + b"\t" * 8192, text[:-1] + b"\x80"]
+        plain += [text, text, text, text[:-1] + b"\x80"]
+    hashes = white_free_hashes(*column(documents)).tolist()
+    assert_one_to_one(list(plain), [(high << 64) | low for high, low in hashes])
+    halves = {tuple(pair) for pair in hashes}
+    assert len({high for high, _ in halves}) == len({low for _, low in halves}) == len(halves)
+
+
+def test_one_changed_bit_changes_half_of_the_hash() -> None:
+    text = b"def function(of,some,arguments):return'and_a_value';" * 3
+    changed = []
+    for bit in range(8 * len(text)):
+        other = bytearray(text)
+        other[bit // 8] ^= 1 << (bit % 8)
+        if bytes(other).split() == [bytes(other)]:
+            changed.append(bytes(other))
+    one, *others = white_free_hashes(*column([text, *changed]))
+    flips = np.unpackbits((np.array(others) ^ one).view(np.uint8), axis=1).mean(axis=0)
+    assert np.abs(flips - 0.5).max() < 0.12  # about 1,100 fair coins: five deviations are 0.075

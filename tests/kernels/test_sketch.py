@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from firnline.documents import buffers
 from firnline.kernels.shingles import shingle_sets
-from firnline.kernels.sketch import BINS, band_hashes, sketch
+from firnline.kernels.sketch import BINS, band_hashes, sketch, sketch_sets
 
 EMPTY = 0xFFFFFFFF
 
@@ -66,6 +66,13 @@ def test_small_documents_equal_the_reference(texts: list[str]) -> None:
 def test_large_documents_equal_the_reference(text: str) -> None:
     hashes, _ = shingle_sets(*buffers(pa.array([text], pa.large_string())))
     assert of([text])[0].tolist() == reference_sketch(hashes.tolist())
+
+
+def test_a_sketch_of_the_set_is_that_of_the_document() -> None:
+    texts = ["", "x", "a b c d e f", " ".join(f"n{i}" for i in range(90)), "0, 1, " * 900]
+    texts.append(" ".join(f"name{i}" for i in range(4000)))
+    content = buffers(pa.array(texts, pa.large_string()))
+    assert (sketch_sets(*shingle_sets(*content)) == sketch(*content)).all()
 
 
 def test_a_document_does_not_depend_on_its_neighbours() -> None:
