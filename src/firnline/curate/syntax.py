@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Iterable, Sequence
 from functools import cache
+from threading import Lock
 
 import numpy as np
 import pyarrow as pa
@@ -29,6 +30,7 @@ STEPS_PER_BYTE = 8
 A count and not a clock, so that a document's fate does not depend on the machine."""
 FAULTS_PER_KB = 0.2
 _FEWEST_LINES = 4
+_ONE_AT_A_TIME = Lock()  # threads share the parsers
 _FEWEST_BYTES = 200
 
 # What ends a language's lines of code, as shares of them: at least and at most so many in `;{}`, at
@@ -105,7 +107,8 @@ def error_shares(
         grammars = _parsers(languages[row])
         text = data[offsets[row] : offsets[row + 1]].tobytes()
         if grammars and 0 < len(text) <= LONGEST_BYTES:
-            shares[row] = _least_share(grammars, text)
+            with _ONE_AT_A_TIME:
+                shares[row] = _least_share(grammars, text)
     return shares
 
 
@@ -148,7 +151,7 @@ def _error_share(parser: Parser, text: bytes) -> float:
     except ValueError:  # stopped
         parser.reset()
         return float("nan")
-    return _error_bytes(tree.root_node) / len(text)
+    return min(1.0, _error_bytes(tree.root_node) / len(text))  # missing tokens have no bytes
 
 
 def _error_bytes(root: Node) -> int:
