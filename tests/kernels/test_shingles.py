@@ -149,7 +149,7 @@ def test_white_space_of_any_length_and_place_changes_no_hash() -> None:
 
 
 def test_one_changed_bit_changes_half_of_the_hash() -> None:
-    text = b"def function(of,some,arguments):return'and_a_value';" * 3
+    text = b"def_function(of,some,arguments):return'and_a_value';" * 3
     changed = []
     for bit in range(8 * len(text)):
         other = bytearray(text)
