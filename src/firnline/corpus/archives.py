@@ -151,6 +151,8 @@ class Archive:
 
 def unsafe(path: str) -> str | None:
     """The problem of a path that would lead out of the folder it is unpacked in."""
+    if not path:
+        return "unsafe_path: no name"
     parts = re.split(r"[/\\]", path)
     if path.startswith(("/", "\\")) or re.match(r"[A-Za-z]:[/\\]", path):
         return "unsafe_path: absolute"

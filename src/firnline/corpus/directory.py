@@ -36,7 +36,7 @@ class DirectorySource(BaseModel):
             ) from error
         for item in below:
             if not item.is_dir(follow_symlinks=False):
-                loose.append(entry_of(Path(item.path), root))
+                loose.append(entry_of(str(root), item.name))
             elif item.name not in SKIPPED_FOLDERS:
                 folder = Path(item.path)
                 yield from _repository(folder, item.name).cut(walk(folder))

@@ -8,6 +8,7 @@ import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from firnline.corpus import licenses
 from firnline.corpus.parts import MAX_FILE_MIB, Found, Limits, as_text, refusal
@@ -18,8 +19,7 @@ _PART_BYTES = 1 << 20
 _PART_FILES = 512
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One file as listed: path in the repository, where to read it, size in bytes.
 
     `changed` is its modification time in nanoseconds where the source has one. `problem` is a
@@ -107,41 +107,52 @@ class Listing:
     def read(self, entry: Entry, most: int) -> bytes:
         """At most `most` + 1 bytes of a file. OSError where it cannot be read."""
         # O_NOFOLLOW: a file that became a link since it was listed is not followed.
-        descriptor = os.open(
-            Path(self.root) / entry.locator, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
-        )
-        with os.fdopen(descriptor, "rb") as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        path = f"{self.root}/{entry.locator}"
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        try:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
                 raise OSError("not a regular file")
-            return file.read(most + 1)
+            left = min(status.st_size, most) + 1
+            data = os.read(descriptor, left)
+            while len(data) < left and (more := os.read(descriptor, left - len(data))):
+                data += more
+            return data
+        finally:
+            os.close(descriptor)
 
 
 def walk(root: Path, skipped: frozenset[str] = frozenset()) -> Iterator[Entry]:
-    """Files below `root` in a fixed order, links and devices as entries with a problem."""
-    stack = [root]
+    """Files below `root` in a fixed order, links and devices as entries with a problem.
+
+    A folder's files come before those of the folders in it. Memory is a folder's names.
+    """
+    top = str(root)
+    stack = [""]
     while stack:
-        folder = stack.pop()
+        prefix = stack.pop()
+        files, folders = [], []
         try:
-            items = sorted(os.scandir(folder), key=lambda item: os.fsencode(item.name))
+            with os.scandir(f"{top}/{prefix}") as items:
+                for item in items:
+                    if not item.is_dir(follow_symlinks=False):
+                        files.append(item.name)
+                    elif item.name not in SKIPPED_FOLDERS and item.name not in skipped:
+                        folders.append(item.name)
         except OSError as error:
-            locator = str(folder.relative_to(root))
+            locator = prefix.rstrip("/")
             yield Entry(as_text(locator), locator, 0, problem=f"unreadable: {error.strerror}")
             continue
-        deeper = []
-        for item in items:
-            if not item.is_dir(follow_symlinks=False):
-                yield entry_of(Path(item.path), root)
-            elif item.name not in SKIPPED_FOLDERS and item.name not in skipped:
-                deeper.append(Path(item.path))
-        stack.extend(reversed(deeper))
+        for name in sorted(files, key=os.fsencode):
+            yield entry_of(top, prefix + name)
+        stack.extend(f"{prefix}{name}/" for name in sorted(folders, key=os.fsencode, reverse=True))
 
 
-def entry_of(path: Path, root: Path) -> Entry:
-    """A file of a folder as an entry; nothing is followed or opened."""
-    locator = str(path.relative_to(root))
+def entry_of(root: str, locator: str) -> Entry:
+    """The file `locator` below a folder as an entry; nothing is followed or opened."""
     name = as_text(locator)
     try:
-        status = path.lstat()
+        status = os.lstat(f"{root}/{locator}")
     except OSError as error:
         return Entry(name, locator, 0, problem=f"unreadable: {error.strerror}")
     if stat.S_ISLNK(status.st_mode):
@@ -158,7 +169,7 @@ def folder_license(root: Path) -> str | None:
     except OSError:
         return None  # the walk names the folder that cannot be listed
     for path in paths:
-        entry = entry_of(path, root)
+        entry = entry_of(str(root), path.name)
         if entry.problem is None:
             try:
                 text = Listing("", "", "", None, str(root)).read(entry, licenses.READ_BYTES)

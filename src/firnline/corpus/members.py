@@ -6,6 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+UNNAMED = "unnamed"
+"""The path of a member whose name is empty."""
+
 
 class ArchiveError(Exception):
     """The rest of an archive cannot be read; the text is the problem, `rule: detail`."""

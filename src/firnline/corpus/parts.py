@@ -87,4 +87,4 @@ def refusal(path: str, size: int, limits: Limits, language: str | None = None) -
 
 def as_text(name: str) -> str:
     """A file name as text: bytes that are not UTF-8 become `\\xNN`."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
+    return name if name.isascii() else os.fsencode(name).decode("utf-8", "backslashreplace")

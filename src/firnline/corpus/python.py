@@ -7,7 +7,6 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, Literal
@@ -15,8 +14,10 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict
 
 from firnline.corpus import licenses
-from firnline.corpus.listing import Entry, Listing, entry_of, walk
+from firnline.corpus.listing import Listing, entry_of, walk
 from firnline.errors import FirnlineError
+
+_PACKAGES = frozenset({"site-packages", "dist-packages"})
 
 
 class PythonSource(BaseModel):
@@ -40,20 +41,16 @@ class PythonSource(BaseModel):
                 continue
             if any(fnmatch(name, pattern) for pattern in self.exclude):
                 continue
-            entries: list[Entry] = []
-            for prefix, folder in row["folders"]:
-                for entry in walk(Path(folder), frozenset({"site-packages", "dist-packages"})):
-                    locator = str(Path(folder) / entry.locator)
-                    entries.append(replace(entry, path=prefix + entry.path, locator=locator))
-            root = Path(row["root"])
-            for path in row["files"]:
-                if not path.startswith("..") and not Path(path).is_absolute():
-                    entries.append(entry_of(root / path, root))
             spdx = row["spdx"] or licenses.from_metadata(
                 row["expression"], row["classifiers"], row["license"]
             )
-            entries.sort(key=lambda entry: entry.path)
-            yield from Listing("python", name, row["version"], spdx, row["root"]).cut(entries)
+            for prefix, folder in row["folders"]:
+                listing = Listing("python", name, row["version"], spdx, folder)
+                entries = walk(Path(folder), _PACKAGES)
+                yield from listing.cut(e._replace(path=prefix + e.path) for e in entries)
+            paths = (path for path in row["files"] if not path.startswith(("..", "/")))
+            listing = Listing("python", name, row["version"], spdx, row["root"])
+            yield from listing.cut(entry_of(row["root"], path) for path in paths)
 
 
 # Runs in the other interpreter, which may be an older Python: standard library only.

@@ -110,7 +110,7 @@ def find(path: str, suffixes: tuple[str, ...], storage: Storage) -> list[Blob]:
 
 def _local(path: Path, suffixes: tuple[str, ...]) -> list[Blob]:
     if path.is_file():
-        entry = entry_of(path.resolve(), path.resolve().parent)
+        entry = entry_of(str(path.resolve().parent), path.resolve().name)
         return [Blob(str(path), entry.size, entry.changed, str(entry.changed), entry.problem)]
     if path.is_dir():
         root, matches = path, _ends(suffixes)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 
-from firnline.corpus.members import ArchiveError, Member, Refuse, Stream
+from firnline.corpus.members import UNNAMED, ArchiveError, Member, Refuse, Stream
 
 _BLOCK = 512
 _NAME_BYTES = 1 << 20
@@ -63,7 +63,7 @@ def read_tar(stream: Stream, refuse: Refuse) -> Iterator[Member]:
             size = _decimal(values["size"])
         name = values.get("path") or _name(header)
         path = name.decode("utf-8", "backslashreplace")
-        if kind == b"5" or (kind in (b"0", b"\0") and path.endswith("/")):
+        if kind == b"5" or (kind == b"\0" and path.endswith("/")):
             _skip(stream, size + -size % _BLOCK)
             continue
         problem = _REFUSED.get(kind)
@@ -77,11 +77,11 @@ def read_tar(stream: Stream, refuse: Refuse) -> Iterator[Member]:
         problem = problem or refuse(path, size)
         modified = _time(values.get("mtime"), header)
         if problem is not None:
-            yield Member(path, size, modified, problem)
+            yield Member(path or UNNAMED, size, modified, problem)
             _skip(stream, size + -size % _BLOCK)
         else:
             content = _exactly(stream, size, path)
-            yield Member(path, size, modified, content=content)
+            yield Member(path or UNNAMED, size, modified, content=content)
             _skip(stream, -size % _BLOCK)
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import BinaryIO
 
-from firnline.corpus.members import ArchiveError, Member, Refuse
+from firnline.corpus.members import UNNAMED, ArchiveError, Member, Refuse
 
 _DIRECTORY_BYTES = 32 << 20
 """A larger directory is not held in memory."""
@@ -72,9 +72,9 @@ def _by_directory(archive: zipfile.ZipFile, refuse: Refuse) -> Iterator[Member]:
         yield Member("", 0, content=archive.comment)
     for info in sorted(archive.infolist(), key=lambda info: info.header_offset):
         path = _name(info)
-        if info.is_dir():
+        if path.endswith("/"):
             continue
-        member = Member(path, info.file_size, _time(info))
+        member = Member(path or UNNAMED, info.file_size, _time(info))
         member.problem = _problem(info) or refuse(path, info.file_size)
         if member.problem is None:
             try:
@@ -164,7 +164,8 @@ def _forward(file: BinaryIO, refuse: Refuse, most: int) -> Iterator[Member]:
                     member.content = content
         if not streamed:
             position = start + packed
-        if name and not name.endswith("/"):
+        if not name.endswith("/"):
+            member.path = name or UNNAMED
             yield member
 
 
