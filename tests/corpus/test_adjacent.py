@@ -46,6 +46,11 @@ def jsonl(path: Path, *rows: dict[str, Any]) -> Path:
 # Commits
 
 
+def commits(path: Path, **bounds: int) -> CommitsSource:
+    bounds = {"min_message_words": 1, **bounds}
+    return CommitsSource.model_validate({"path": str(path), "bounds": bounds})
+
+
 def git(repo: Path, *arguments: str, author: str = "Ann") -> str:
     identity = ["-c", f"user.name={author}", "-c", "user.email=ann@example.org"]
     done = subprocess.run(
@@ -93,11 +98,7 @@ def repository(tmp_path: Path) -> Path:
 
 
 def test_a_commit_is_its_message_then_a_unified_diff(repository: Path) -> None:
-    kept = {
-        f.content.split(b"\n")[0].decode(): f
-        for f in found(CommitsSource(path=str(repository)))
-        if f.content
-    }
+    kept = {f.content.split(b"\n")[0].decode(): f for f in found(commits(repository)) if f.content}
     assert set(kept) == {"Start", "Fix it", "Move and end without a newline", "Side"}
     fix = kept["Fix it"]
     assert fix.content == (
@@ -117,17 +118,17 @@ def test_a_commit_is_its_message_then_a_unified_diff(repository: Path) -> None:
 
 
 def test_what_is_left_out_has_its_reason(repository: Path) -> None:
-    rules = sorted(
-        problem.split(":")[0] for problem in problems(CommitsSource(path=str(repository)))
-    )
+    rules = sorted(problem.split(":")[0] for problem in problems(commits(repository)))
     assert rules == ["bot", "many_files", "merge", "no_text_change"]
-    few = CommitsSource.model_validate({"path": str(repository), "bounds": {"max_files": 1}})
+    few = commits(repository, max_files=1)
     assert sum(p.startswith("many_files") for p in problems(few)) == 4
+    words = commits(repository, min_message_words=3)
+    assert "short_message: 1 words, limit 3" in problems(words)
 
 
 def test_the_diff_applies(repository: Path, tmp_path: Path) -> None:
     """`git apply` takes each document's diff from the parent's tree to the commit's."""
-    for file in found(CommitsSource(path=str(repository))):
+    for file in found(commits(repository)):
         if file.content is None:
             continue
         tree = tmp_path / file.revision
@@ -157,7 +158,7 @@ def test_a_table_with_commitpack_columns(tmp_path: Path) -> None:
     bad = {**row, "old_contents": None}
     same = {**row, "new_contents": row["old_contents"]}
     path = jsonl(tmp_path / "c.jsonl", row, bad, same)
-    (one, two, three) = found(CommitsSource(path=str(path)))
+    (one, two, three) = found(commits(path))
     text = (
         b"Set b\n\ndiff --git a/x.py b/x.py\n--- a/x.py\n+++ b/x.py\n"
         b"@@ -1,2 +1,2 @@\n a = 1\n-b = 2\n+b = 3\n"
@@ -166,7 +167,7 @@ def test_a_table_with_commitpack_columns(tmp_path: Path) -> None:
     assert str(two.problem).startswith("no_content")
     assert three.problem == "no_text_change"
     pq.write_table(pa.Table.from_pylist([row]), tmp_path / "c.parquet")
-    assert texts(CommitsSource(path=str(tmp_path / "c.parquet"))) == [text.decode()]
+    assert texts(commits(tmp_path / "c.parquet")) == [text.decode()]
 
 
 @given(st.text(max_size=200))
@@ -374,7 +375,7 @@ def test_adjacent_sources_through_ingest(tmp_path: Path, repository: Path) -> No
     jsonl(tmp_path / "i.jsonl", EVENTS)
     posts(tmp_path / "site" / "Posts.xml", question(1), answer(2, 1, 3))
     sources = [
-        {"kind": "commits", "path": str(repository)},
+        {"kind": "commits", "path": str(repository), "bounds": {"min_message_words": 1}},
         {"kind": "issues", "path": str(tmp_path / "i.jsonl")},
         {"kind": "questions", "path": str(tmp_path / "site")},
     ]

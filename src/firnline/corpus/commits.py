@@ -40,7 +40,7 @@ _COMMIT_BYTES = 4096  # about what a commit gives, for the listing
 # Lines of a message that are for people and machines, not about the change: they hold names and
 # addresses of people, and numbers of other systems.
 _TRAILER = re.compile(
-    r"(?im)^[ \t]*(?:[a-z][a-z-]*-by|cc|from|to|author|committer|git-svn-id|change-id|reviewed-on"
+    r"(?im)^[ \t]*(?:[a-z][a-z -]*[ -]by|cc|from|to|author|committer|git-svn-id|change-id|reviewed-on"
     r"|bug-url|gitlab-issue)[ \t]*:.*(?:\n|\Z)"
 )
 _ADDRESS = re.compile(r"<?[\w.+-]+@[\w-]+(?:\.[\w-]+)+>?")
@@ -55,6 +55,8 @@ class Bounds(BaseModel):
     """Commits that change more files are left out: imports, moves, releases."""
     max_diff_kib: int = Field(default=64, ge=1)
     """Commits whose diff is longer are left out."""
+    min_message_words: int = Field(default=3, ge=1)
+    """Commits with a shorter message (`fix`, `v0.8.9`) are left out: they explain nothing."""
 
 
 class CommitsSource(BaseModel):
@@ -249,8 +251,9 @@ def cleaned(message: str) -> str:
 
 
 def _joined(message: str, pieces: list[str], bounds: Bounds) -> bytes:
-    if not message:
-        raise RefusedError("no_message")
+    words = len(message.split())
+    if words < bounds.min_message_words:
+        raise RefusedError(f"short_message: {words} words, limit {bounds.min_message_words}")
     if not pieces:
         raise RefusedError("no_text_change")
     size = sum(map(len, pieces))
