@@ -40,8 +40,8 @@ _COMMIT_BYTES = 4096  # about what a commit gives, for the listing
 # Lines of a message that are for people and machines, not about the change: they hold names and
 # addresses of people, and numbers of other systems.
 _TRAILER = re.compile(
-    r"(?im)^[ \t]*(?:[a-z][a-z -]*[ -]by|cc|from|to|author|committer|git-svn-id|change-id|reviewed-on"
-    r"|bug-url|gitlab-issue)[ \t]*:.*(?:\n|\Z)"
+    r"(?im)^[ \t]*(?:[a-z][a-z-]*-by|(?:co-?authored|signed[ -]off|reviewed|tested) by|cc|from|to"
+    r"|author|committer|git-svn-id|change-id|reviewed-on|bug-url|gitlab-issue)[ \t]*:.*(?:\n|\Z)"
 )
 _ADDRESS = re.compile(r"<?[\w.+-]+@[\w-]+(?:\.[\w-]+)+>?")
 _BOT = re.compile(r"(?i)\[bot\]|\bbot$|^(?:dependabot|renovate|greenkeeper|github-actions)")
