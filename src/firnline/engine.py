@@ -47,7 +47,7 @@ ATTEMPTS = 4
 MOST_THREADS = 4
 """Workers that share a process, where the work allows it: more would wait for its lock."""
 
-_RUNNER = re.compile(r"native|ray|ray://\S+:\d+|ray:(?!//)\S+:\d+")
+_RUNNER = re.compile(r"native|ray|ray:([^/\s]+):(\d+)")
 _chosen: str | None = None
 
 
@@ -56,13 +56,11 @@ def use(runner: str | None) -> None:
 
     `native` is processes of this machine. `ray` is the cluster that RAY_ADDRESS names, or one of
     this machine alone that lives as long as the run; `ray:HOST:PORT` is a cluster by its head's
-    address, `ray://HOST:PORT` by its client port. Raises FirnlineError for any other.
+    address. Raises FirnlineError for any other.
     """
     global _chosen
     if runner is not None and not _RUNNER.fullmatch(runner):
-        raise FirnlineError(
-            f"no runner {runner!r}", mend="choose native, ray, ray:HOST:PORT or ray://HOST:PORT"
-        )
+        raise FirnlineError(f"no runner {runner!r}", mend="choose native, ray or ray:HOST:PORT")
     _chosen = runner
 
 
@@ -279,14 +277,14 @@ def _ray() -> Any:
     if not address:
         ray.init(address="local", num_cpus=cores(), include_dashboard=False, **quiet)
         return ray
-    address = f"ray:{address}" if address.startswith("//") else address
     try:
-        if place := re.search(r"([^/]+):(\d+)$", address):  # Ray itself waits for minutes
-            socket.create_connection((place[1], int(place[2])), timeout=10).close()
+        host, colon, port = address.rpartition(":")
+        if colon and port.isdecimal() and "/" not in host:  # Ray itself would wait for minutes
+            socket.create_connection((host, int(port)), timeout=10).close()
         ray.init(address=address, **quiet)
     except OSError as error:
         raise FirnlineError(
             f"no Ray cluster answers at {address}: {error}",
-            mend="start one with `ray start --head`, or choose the runner ray or native",
+            mend="start it with `ray start`; if it asks for a token, set RAY_AUTH_MODE=token",
         ) from error
     return ray
