@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
+import tarfile
+import tracemalloc
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,6 +17,7 @@ import pyarrow.parquet as pq
 import pygit2
 import pytest
 
+from firnline.corpus.directory import DirectorySource
 from firnline.corpus.listing import Entry, Listing
 from firnline.corpus.stage import IngestConfig, run
 from firnline.documents import content_hash, document_id, document_shards, ledger_shards
@@ -27,7 +33,7 @@ def reasons(folder: Path) -> dict[str, object]:
     return {str(row["path"]): row["rule"] for row in rows(folder, "ledger")}
 
 
-def ingest(out: Path, *sources: dict[str, object], **options: object) -> Path:
+def ingest(out: Path, *sources: Mapping[str, object], **options: object) -> Path:
     config = IngestConfig.model_validate({"sources": sources, **options})
     return run(config, out, workers=1).folder
 
@@ -79,14 +85,83 @@ def test_each_folder_is_a_repository_and_every_file_has_a_ledger_row(tmp_path: P
     }
 
 
-def test_a_200_mb_line_is_refused_unread(tmp_path: Path) -> None:
+def test_a_file_of_a_gigabyte_is_refused_unread(tmp_path: Path) -> None:
     (tmp_path / "code" / "big").mkdir(parents=True)
     with (tmp_path / "code" / "big" / "data.js").open("wb") as file:
-        file.truncate(200_000_000)
+        file.truncate(1_000_000_000)
     (tmp_path / "code" / "big" / "ok.js").write_text("let x = 1;\n")
+    tracemalloc.start()
     out = ingest(tmp_path / "out", {"kind": "directory", "path": tmp_path / "code"})
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
     assert reasons(out) == {"data.js": "too_large", "ok.js": None}
-    assert "200,000,000 bytes" in str([row["detail"] for row in rows(out, "ledger")])
+    assert "1,000,000,000 bytes" in str([row["detail"] for row in rows(out, "ledger")])
+    assert peak < 30_000_000
+
+
+def test_folders_deeper_than_a_path_may_be_long(tmp_path: Path) -> None:
+    top = tmp_path / "code" / "repo"
+    top.mkdir(parents=True)
+    (top / "a.py").write_text("x = 1\n")
+    place = os.open(top, os.O_RDONLY)
+    for _ in range(30):  # 30 names of 200 characters: beyond the 4,096 of a path
+        os.mkdir("d" * 200, dir_fd=place)
+        below = os.open("d" * 200, os.O_RDONLY, dir_fd=place)
+        os.close(place)
+        place = below
+    os.close(place)
+    out = ingest(tmp_path / "out", {"kind": "directory", "path": tmp_path / "code"})
+    (kept, refused) = rows(out, "ledger")
+    assert (kept["path"], kept["rule"]) == ("a.py", None)
+    assert (refused["rule"], refused["detail"]) == ("unreadable", "File name too long")
+
+
+def test_many_files_in_one_folder_are_listed_in_parts_of_bounded_size(tmp_path: Path) -> None:
+    repo = tmp_path / "code" / "repo"
+    repo.mkdir(parents=True)
+    for number in range(1500):
+        (repo / f"f{number:04d}.py").write_text(f"x = {number}\n")
+    parts = list(DirectorySource(path=tmp_path / "code").parts())
+    assert [len(part.entries) for part in parts] == [512, 512, 476]
+    out = ingest(tmp_path / "out", {"kind": "directory", "path": tmp_path / "code"})
+    assert [row["path"] for row in rows(out, "data")] == [f"f{n:04d}.py" for n in range(1500)]
+
+
+def test_a_clock_that_is_wrong_changes_nothing(tmp_path: Path) -> None:
+    repo = tmp_path / "code" / "repo"
+    repo.mkdir(parents=True)
+    for number, when in enumerate((0, -(10**9), 4 * 10**9)):
+        (repo / f"f{number}.py").write_text("x = 1\n")
+        os.utime(repo / f"f{number}.py", (when, when))
+    out = ingest(tmp_path / "out", {"kind": "directory", "path": tmp_path / "code"})
+    assert [row["created"] for row in rows(out, "data")] == [None] * 3
+
+
+def test_one_large_archive_gives_shards_of_bounded_size_for_any_workers(tmp_path: Path) -> None:
+    for name in ("a-1", "b-1"):
+        with tarfile.open(tmp_path / f"{name}.tar.gz", "w:gz") as archive:
+            for number in range(40):
+                text = f"{name} = {number}\n".encode() * 10_000
+                info = tarfile.TarInfo(f"{name}/f{number:02d}.py")
+                info.size = len(text)
+                archive.addfile(info, io.BytesIO(text))
+    config = IngestConfig.model_validate(
+        {"sources": [{"kind": "archive", "path": str(tmp_path)}], "shard_mib": 1}
+    )
+    folders = [run(config, tmp_path / str(n), workers=n).folder for n in (1, 2)]
+    one, two = (
+        {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*.parquet")}
+        for folder in folders
+    )
+    assert one == two
+    data = sorted(name for name in one if name.startswith("data"))
+    assert data[:2] == ["data/shard-00000.parquet", "data/shard-00000_00001.parquet"]
+    assert sorted(one) == data + [name.replace("data", "ledger", 1) for name in data]
+    assert [(row["repo"], row["path"]) for row in rows(folders[0], "data")] == [
+        (name, f"f{number:02d}.py") for name in "ab" for number in range(40)
+    ]
+    for path in document_shards(folders[0]):
+        assert sum(pq.read_table(path)["size"].to_pylist()) <= 1 << 20
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads every file; run as an ordinary user")
@@ -221,6 +296,8 @@ def test_git_reads_any_revision_from_the_object_store(
     assert first["repo"] == "snow/firn"
     assert first["license"] == "ISC"
     assert first["revision"] == git(repository, "rev-parse", "HEAD")
+    committed = int(git(repository, "log", "-1", "--format=%ct"))
+    assert first["created"] == datetime.fromtimestamp(committed, UTC).replace(tzinfo=None)
     assert reasons(head)["link.go"] == "symlink"
 
 
