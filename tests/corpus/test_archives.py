@@ -126,7 +126,7 @@ def test_every_packing_gives_the_same_files(tmp_path: Path, suffix: str) -> None
                 "package/a.js": b"let x;\n",
             },
             {},
-            ("@ice/thing", "7.1.3", "(MIT OR Apache-2.0)", "a.js"),
+            ("@ice/thing", "7.1.3", "MIT OR Apache-2.0", "a.js"),
         ),
         (
             "ice-0.3.0.crate",

@@ -152,6 +152,7 @@ def test_names(name: str, spdx: str | None) -> None:
             },
             "GPL-2.0-or-later",
         ),
+        ({"debian/copyright": MIT}, "MIT"),
         ({"package.json": "{broken", "Cargo.toml": "= =", "pyproject.toml": "[[["}, None),
         ({"package.json": "[" * 100_000}, None),
         ({"package.json": '{"license": {"type": 3}}', "composer.json": "[]"}, None),

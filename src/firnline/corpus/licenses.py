@@ -224,7 +224,9 @@ def _description(text: str) -> str | None:
 
 
 def _debian(text: str) -> str | None:
-    """Debian's machine-readable copyright file (DEP 5): the paragraph of `Files: *`."""
+    """Debian's machine-readable copyright file (DEP 5): the paragraph of `Files: *`; or its text."""
+    if not re.search(r"^Files:", text, re.MULTILINE):
+        return from_text(text)
     for paragraph in re.split(r"\n[ \t]*\n", text):
         files = re.search(r"^Files:[ \t]*(.*)", paragraph, re.MULTILINE)
         stated = re.search(r"^License:[ \t]*(.*)", paragraph, re.MULTILINE)

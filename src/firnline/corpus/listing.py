@@ -163,18 +163,18 @@ def entry_of(root: str, locator: str) -> Entry:
 
 
 def folder_license(root: Path) -> str | None:
-    """SPDX id from the license files at the top of a folder."""
+    """The SPDX expression of the license files and manifests at the top of a folder."""
+    files = []
     try:
-        paths = sorted(path for path in root.iterdir() if licenses.is_license_file(path.name))
+        names = [path.name for path in root.iterdir() if licenses.tells(path.name)]
     except OSError:
         return None  # the walk names the folder that cannot be listed
-    for path in paths:
-        entry = entry_of(str(root), path.name)
+    for name in [*names, "debian/copyright"]:
+        entry = entry_of(str(root), name)
         if entry.problem is None:
             try:
-                text = Listing("", "", "", None, str(root)).read(entry, licenses.READ_BYTES)
+                content = Listing("", "", "", None, str(root)).read(entry, licenses.READ_BYTES)
             except OSError:
                 continue  # the ledger names the unreadable file when its shard is read
-            if spdx := licenses.from_text(text.decode("utf-8", "replace")):
-                return spdx
-    return None
+            files.append((as_text(name), content))
+    return licenses.of_repository(files)

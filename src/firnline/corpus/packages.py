@@ -50,7 +50,7 @@ def tells(path: str) -> bool:
     name = parts[-1]
     if len(parts) > 3:
         return False
-    return name in _METADATA or (licenses.is_license_file(name))
+    return name in _METADATA or licenses.tells(name)
 
 
 def survey(file_name: str, members: Iterable[Member]) -> Package:
@@ -58,7 +58,7 @@ def survey(file_name: str, members: Iterable[Member]) -> Package:
 
     In this order: a Python package's metadata (sdist, wheel), a crate's or an npm package's, the
     commit that git wrote into the archive, Debian's file names, `name-version` of the top folder
-    or of the file. A license comes from that metadata, else from the license files at the top.
+    or of the file. The license is what manifests and license files at the top say together.
     """
     texts: dict[str, str] = {}
     commit = ""
@@ -90,7 +90,7 @@ def survey(file_name: str, members: Iterable[Member]) -> Package:
     if named is None:
         match = _VERSIONED.fullmatch(top) or _VERSIONED.fullmatch(stem)
         named = (match[1], match[2], None) if match else (stem, "", None)
-    return Package(named[0], named[1], spdx or _license(own), top)
+    return Package(named[0], named[1], _license(own) or spdx, top)
 
 
 def _stem(file_name: str) -> str:
@@ -153,10 +153,10 @@ def _without_revision(name: str, commit: str, stem: str) -> str:
 
 
 def _license(own: dict[str, str]) -> str | None:
-    """From license files at the top, beside a wheel's metadata, and Debian's copyright file."""
-    for place in (r"[^/]+", r"[^/]+\.dist-info/(?:licenses/)?[^/]+", r"debian/copyright"):
-        for path in sorted(own):
-            named = licenses.is_license_file(path.rsplit("/", 1)[-1])
-            if named and re.fullmatch(place, path) and (spdx := licenses.from_text(own[path])):
-                return spdx
-    return None
+    """From manifests and license files at the top, or in a wheel's folder of metadata."""
+    files = []
+    for path, text in own.items():
+        name = re.sub(r"^[^/]+\.dist-info/(?:licenses/)?", "", path)
+        if licenses.tells(name):
+            files.append((name, text.encode()))
+    return licenses.of_repository(files)
