@@ -74,13 +74,13 @@ def write(root: Path, files: Mapping[str, str]) -> None:
         (root / name).write_text(textwrap.dedent(text))
 
 
-def library_files(most: int = 200) -> list[Path]:
+def library_files(most: int = 150) -> list[Path]:
     files = [p for p in sorted(LIBRARY.rglob("*.py")) if "site-packages" not in p.parts]
     return files[:: max(1, len(files) // most)]
 
 
 def test_python_imports_are_those_that_ast_finds() -> None:
-    paths = [path for path in library_files() if path.stat().st_size < 200_000]
+    paths = [path for path in library_files() if path.stat().st_size < 60_000]
     texts = [path.read_bytes().decode("utf-8", "replace") for path in paths]
     texts += [
         "import a, b.c as d, \\\n  e\nfrom . import (x, # (not y\n y as z,)\nfrom .import q\n",
@@ -289,7 +289,7 @@ def test_imports_and_declarations_of_each_language() -> None:
     assert found("TypeScript", SOURCES["TypeScript"]) == ["./a", "b", "./c", "./d"]
     assert found("Rust", SOURCES["Rust"]) == [
         *("std::io", "std::io::Read", "std::fmt", "crate::a"),
-        *("self", "super::up", "mod deep", "mod b", "self::d::E", "super::g"),
+        *("self", "super::up", "mod tests/deep", "mod b", "self::d::E", "super::g"),
     ]
     assert found("Rust", '#[path = "x/y.rs"]\npub mod z;\nuse r#type::a;') == [
         "mod z@x/y.rs",
@@ -474,12 +474,13 @@ def test_typescript_and_workspaces() -> None:
 
 
 CRATE = {
-    "src/lib.rs": 'pub mod a;\nmod b;\n#[path = "odd/place.rs"]\nmod c;\nuse crate::a::deep::D;\n',
+    "src/lib.rs": 'pub mod a;\nmod b;\nmod inside { pub mod far; }\n#[path = "odd/place.rs"]\nmod c;\nuse crate::a::deep::D;\n',
     "src/a.rs": "pub mod deep;\nuse super::b::B;\nuse self::deep::D as E;\n",
     "src/a/deep.rs": "pub struct D;\nmod inline { use super::super::super::b::B; }\n",
     "src/b/mod.rs": "mod inner;\npub use inner::I as B;\n",
     "src/b/inner.rs": "pub struct I;\nuse std::fmt;\n",
     "src/odd/place.rs": "use crate::a::{self, deep};\n",
+    "src/inside/far.rs": "",
     "src/unused.rs": "",
 }
 

@@ -10,7 +10,7 @@ An import is one line of text, the same for every statement that means the same:
 | C# | `A.B` (`using A.B`, `using static A.B`, `using N = A.B`) | `A.B`, its namespaces |
 | JavaScript, TypeScript | the module's name as written: `./x`, `@scope/x` | |
 | Go | the package's path | the package's name |
-| Rust | `mod x`, `mod x@file.rs` (with `#[path]`), `a::b::C` | |
+| Rust | `mod x`, `mod a/x` (in the file's `mod a {}`), `mod x@file.rs` (`#[path]`), `a::b::C` | |
 
 The leading `super::` of a Rust path are counted from the file, not from the inline modules in it.
 Manifests (`package.json`, `Cargo.toml`, `go.mod`) declare the name that others import.
@@ -75,6 +75,7 @@ _GO_IMPORT = re.compile(
 _GO_PACKAGE = re.compile(rb"package\s+(" + _NAME + rb"+)")
 _GO_PATH = re.compile(rb"//[^\n]*|/\*.*?\*/|[\"`]([^\"`\n]+)[\"`]", re.DOTALL)
 _RUST_MOD = re.compile(rb"mod\s+(?:r#)?(" + _NAME + rb"+)\s*;")
+_RUST_INLINE = re.compile(rb"mod\s+(?:r#)?(" + _NAME + rb"+)\s*\{")
 _RUST_PATH = re.compile(rb"#\[path\s*=\s*\"([^\"\n]+)\"\][^;{}]*$")
 _RUST_USE = re.compile(rb"use\s+([^;=()$!]+);")
 _RUST_TOKEN = re.compile(rb"::|[{},*]|" + _NAME + rb"+")
@@ -85,7 +86,7 @@ _MANIFESTS = {
     "go.mod": re.compile(rb"^module\s+\"?([^\s\"]+)", re.MULTILINE),
 }
 
-_Reader = Callable[[memoryview, int, int, int], Iterator[str]]
+_Reader = Callable[[memoryview, int, int, Sequence[str]], Iterator[str]]
 
 
 def read_imports(
@@ -102,11 +103,16 @@ def read_imports(
     if families.any():
         rows = statements.import_statements(data, offsets, families)
         ends = offsets[rows[0] + 1]
+        modules: list[str] = []  # the inline modules around a statement
         for row, start, level, end in zip(
             *(column.tolist() for column in (*rows, ends)), strict=True
         ):
+            if families[row] == statements.RUST:
+                del modules[level:]
+                if match := _RUST_INLINE.match(view, start, end):
+                    modules.append(_text(match[1]))
             reader = _READERS[families[row]]
-            found[row].update(dict.fromkeys(reader(view, start, end, level)))
+            found[row].update(dict.fromkeys(reader(view, start, end, modules)))
     for row, path in enumerate(paths):
         pattern = _MANIFESTS.get(path.rpartition("/")[2])
         if pattern and (match := pattern.search(view, offsets[row], offsets[row + 1])):
@@ -118,7 +124,7 @@ def _text(data: bytes) -> str:
     return "".join(data.decode("utf-8", "replace").split())
 
 
-def _python(data: memoryview, start: int, end: int, _: int) -> Iterator[str]:
+def _python(data: memoryview, start: int, end: int, _: Sequence[str]) -> Iterator[str]:
     if match := _PYTHON_FROM.match(data, start, end):
         module = _text(_PYTHON_COMMENT.sub(b"", match[1] + match[2]))
         names = _PYTHON_COMMENT.sub(b" ", match[3] if match[3] is not None else match[4])
@@ -133,31 +139,31 @@ def _python(data: memoryview, start: int, end: int, _: int) -> Iterator[str]:
                 yield _text(path)
 
 
-def _c(data: memoryview, start: int, end: int, _: int) -> Iterator[str]:
+def _c(data: memoryview, start: int, end: int, _: Sequence[str]) -> Iterator[str]:
     if match := _INCLUDE.match(data, start, end):
         yield match[1].decode() + match[2].decode("utf-8", "replace").replace("\\", "/")
 
 
-def _java(data: memoryview, start: int, end: int, _: int) -> Iterator[str]:
+def _java(data: memoryview, start: int, end: int, _: Sequence[str]) -> Iterator[str]:
     if match := _JAVA_IMPORT.match(data, start, end):
         yield _text(match[1])
     elif match := _JAVA_PACKAGE.match(data, start, end):
         yield DECLARES + _text(match[1])
 
 
-def _csharp(data: memoryview, start: int, end: int, _: int) -> Iterator[str]:
+def _csharp(data: memoryview, start: int, end: int, _: Sequence[str]) -> Iterator[str]:
     if match := _USING.match(data, start, end):
         yield _text(match[1])
     elif match := _NAMESPACE.match(data, start, end):
         yield DECLARES + _text(match[1])
 
 
-def _script(data: memoryview, start: int, end: int, _: int) -> Iterator[str]:
+def _script(data: memoryview, start: int, end: int, _: Sequence[str]) -> Iterator[str]:
     if match := _STRING.match(data, start, end):
         yield match[2].decode("utf-8", "replace")
 
 
-def _go(data: memoryview, start: int, end: int, _: int) -> Iterator[str]:
+def _go(data: memoryview, start: int, end: int, _: Sequence[str]) -> Iterator[str]:
     if match := _GO_IMPORT.match(data, start, end):
         for path in _GO_PATH.findall(match[1] if match[2] is None else match[2]):
             if path:
@@ -166,11 +172,12 @@ def _go(data: memoryview, start: int, end: int, _: int) -> Iterator[str]:
         yield DECLARES + _text(match[1])
 
 
-def _rust(data: memoryview, start: int, end: int, level: int) -> Iterator[str]:
+def _rust(data: memoryview, start: int, end: int, modules: Sequence[str]) -> Iterator[str]:
     if match := _RUST_MOD.match(data, start, end):
         before = bytes(data[max(0, start - 200) : start])
         given = _RUST_PATH.search(before)
-        yield f"mod {_text(match[1])}" + (f"@{_text(given[1])}" if given else "")
+        folder = "".join(f"{name}/" for name in modules)
+        yield f"mod {folder}{_text(match[1])}" + (f"@{folder}{_text(given[1])}" if given else "")
     elif match := _RUST_USE.match(data, start, end):
         for path in _use_tree(_COMMENT.sub(b" ", match[1]).replace(b"r#", b"")):
             place, *rest = path
@@ -179,7 +186,7 @@ def _rust(data: memoryview, start: int, end: int, level: int) -> Iterator[str]:
                 continue
             while rest and rest[0] == "super":
                 rest.pop(0)
-            ups = len(path) - len(rest) - (path[0] == "self") - level
+            ups = len(path) - len(rest) - (path[0] == "self") - len(modules)
             if ups >= 0:  # else it stays inside the file's own inline modules
                 yield "::".join([*(["super"] * ups or ["self"]), *rest])
 

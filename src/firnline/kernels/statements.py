@@ -375,7 +375,7 @@ def import_statements(
     `families` has the family of each document. Returns (document, position, level), one row for
     each place. The position is that of the keyword (Python, Java, C#, Go, Rust), of the `#` of a
     directive (C), or of the quote of a string that names a module (JavaScript). The level counts
-    the inline modules around a Rust statement, and is 0 elsewhere.
+    the inline modules around a Rust statement, and is 0 elsewhere; `mod name {` opens one.
     """
     documents = np.empty(256, dtype=np.int64)
     positions = np.empty(256, dtype=np.int64)
@@ -394,6 +394,7 @@ def import_statements(
         fresh = True
         while i < end:
             found = -1
+            opens = False
             if fresh:
                 fresh = False
                 found = _statement(data, i, end, family)
@@ -410,14 +411,7 @@ def import_statements(
                     elif family == RUST and data[found] == 109:
                         i = _after_blanks(data, found + 3, end)
                         i = _after_blanks(data, _word_end(data, i, end), end)
-                        if i < end and data[i] == 123:  # `mod name {`
-                            found = -1
-                            i += 1
-                            depth += 1
-                            fresh = True
-                            if level < _DEEPEST:
-                                stack[level] = depth
-                                level += 1
+                        opens = i < end and data[i] == 123  # `mod name {`
             else:
                 while i < end and not _SIGNS[family, data[i]]:
                     i += 1
@@ -476,4 +470,11 @@ def import_statements(
                 positions[count] = found
                 levels[count] = level if family == RUST else 0
                 count += 1
+            if opens:
+                i += 1
+                depth += 1
+                fresh = True
+                if level < _DEEPEST:
+                    stack[level] = depth
+                    level += 1
     return documents[:count], positions[:count], levels[:count]
