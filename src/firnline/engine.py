@@ -92,6 +92,8 @@ def map_items(
     the items already finished have been yielded. Raises FirnlineError where a worker dies: at
     once on this machine, on a cluster where one item's worker is lost ATTEMPTS times.
     """
+    if not items:
+        return
     width = min(workers or cores(), len(items))
     if runner() != "native":
         answers = _ray_answers(work, items, workers)

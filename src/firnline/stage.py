@@ -83,20 +83,25 @@ class Workspace:
         done_folder = self.folder / "parts" / label
         done_folder.mkdir(parents=True, exist_ok=True)
         size = weights or dict.fromkeys(items, 1.0)
-        todo = [key for key in items if not (done_folder / f"{key}.json").exists()]
+        rows = {path.stem: _read_json(path) for path in done_folder.glob("[!.]*.json")}
         with meter(f"{self.name} {label}", sum(size[key] for key in items), unit) as progress:
-            progress.advance(sum(size[key] for key in items if key not in set(todo)))
+            progress.advance(sum(size[key] for key in items if key in rows))
             job = partial(_finish, work, done_folder)
-            pairs = [(key, items[key]) for key in todo]
-            for key in engine.map_items(job, pairs, workers=self.workers, threads=threads):
+            pairs = [(key, item) for key, item in items.items() if key not in rows]
+            for key, stats in engine.map_items(job, pairs, workers=self.workers, threads=threads):
+                rows[key] = stats
                 progress.advance(size[key])
-        return {key: json.loads((done_folder / f"{key}.json").read_text()) for key in items}
+        return {key: rows[key] for key in items}
 
 
-def _finish(work: Callable[[Item], Stats], done_folder: Path, pair: tuple[str, Item]) -> str:
+def _finish(
+    work: Callable[[Item], Stats], done_folder: Path, pair: tuple[str, Item]
+) -> tuple[str, Stats]:
     key, item = pair
-    write_json(done_folder / f"{key}.json", work(item))
-    return key
+    stats = work(item)
+    write_json(done_folder / f"{key}.json", stats)
+    # As it would be read; not read here, where a network file system may not yet show it.
+    return key, json.loads(json.dumps(stats, sort_keys=True))
 
 
 def run_stage(
