@@ -12,6 +12,7 @@ import hashlib
 import json
 import zlib
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,16 @@ def load(spec: str) -> Benchmark:
     missing, is not what its name says, or has a line or columns that cannot be read.
     """
     name, path = locate(spec)
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise FirnlineError(f"cannot read {path}: {error.strerror}", mend="check it") from error
+    return _load(name, path, status.st_mtime_ns, status.st_size)
+
+
+@lru_cache(maxsize=32)
+def _load(name: str, path: Path, changed: int, size: int) -> Benchmark:
+    """Reads a file once for each state it is in: a stage asks several times."""
     data = _read(path)
     rows = _rows(data, path)
     read = reader(rows[0][1], path)
