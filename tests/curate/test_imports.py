@@ -474,7 +474,8 @@ def test_typescript_and_workspaces() -> None:
 
 
 CRATE = {
-    "src/lib.rs": 'pub mod a;\nmod b;\nmod inside { pub mod far; }\n#[path = "odd/place.rs"]\nmod c;\nuse crate::a::deep::D;\n',
+    "src/lib.rs": 'pub mod a;\nmod b;\n#[path = "odd/place.rs"]\nmod c;\nuse crate::a::deep::D;\n'
+    "mod inside { pub mod far; }\n",
     "src/a.rs": "pub mod deep;\nuse super::b::B;\nuse self::deep::D as E;\n",
     "src/a/deep.rs": "pub struct D;\nmod inline { use super::super::super::b::B; }\n",
     "src/b/mod.rs": "mod inner;\npub use inner::I as B;\n",

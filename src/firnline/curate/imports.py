@@ -125,13 +125,14 @@ def _text(data: bytes) -> str:
 
 
 def _python(data: memoryview, start: int, end: int, _: Sequence[str]) -> Iterator[str]:
-    if match := _PYTHON_FROM.match(data, start, end):
-        module = _text(_PYTHON_COMMENT.sub(b"", match[1] + match[2]))
-        names = _PYTHON_COMMENT.sub(b" ", match[3] if match[3] is not None else match[4])
-        for part in names.split(b","):
-            name = part.split()[:1]
-            if name and module and (name[0] == b"*" or _PYTHON_PATH.fullmatch(name[0])):
-                yield f"{module}:{_text(name[0])}"
+    if data[start] == 102:  # from
+        if match := _PYTHON_FROM.match(data, start, end):
+            module = _text(_PYTHON_COMMENT.sub(b"", match[1] + match[2]))
+            names = _PYTHON_COMMENT.sub(b" ", match[3] if match[3] is not None else match[4])
+            for part in names.split(b","):
+                name = part.split()[:1]
+                if name and module and (name[0] == b"*" or _PYTHON_PATH.fullmatch(name[0])):
+                    yield f"{module}:{_text(name[0])}"
     elif match := _PYTHON_IMPORT.match(data, start, end):
         for part in _PYTHON_COMMENT.sub(b" ", match[1]).split(b","):
             path = b"".join(part.split(b" as ")[0].split())
