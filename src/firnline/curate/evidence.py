@@ -19,7 +19,7 @@ Spans = list[tuple[int, int]]
 
 _DULL = re.compile(
     rb"(?i)example|sample|placeholder|change.?(?:me|it)|replace|redacted|removed|insert|dummy|fake"
-    rb"|your|(?<![a-z0-9])my[-_]|test|foo|bar(?![a-z])|xxx|yyy|zzz|\.\.\.|\*\*\*|---|___"
+    rb"|your|(?<![a-z0-9])my[-_]|test|foobar|(?<![a-z0-9])(?:foo|bar|baz)|x{4}|y{4}|z{4}|\.\.\.|\*\*\*|---|___"
     rb"|0000|1111|012345|123456|987654|abcdef|fedcba|abc123|123abc|deadbeef|cafebabe|qwerty|asdf"
     rb"|todo|none|null|undefined|default|enter|p[a4@][s5$]{2}|s[e3]cr[e3]t|token"
     rb"|api[_-]?key|access[_-]?key"
@@ -33,7 +33,8 @@ _DULL_IN_FORMATS = re.compile(
 )
 """Words of those who show a format and not a secret; fewer where the text is in a format."""
 _TEMPLATE = re.compile(
-    rb"[<>{}\[\]]|\w\(|^[+?&]|\$\(|\$[A-Za-z_]|%\(|%[sdv](?![A-Za-z0-9])|^%\w+%$|^[$@%:#/.~]|[$]$|::|->|\\"
+    rb"[<>{}\[\]]|\w\(|^[+?&]|\$\(|\$[A-Za-z_]|%\(|%[sdv](?![A-Za-z0-9])|^%\w+%$"
+    rb"|^[$@%:#/.~]|[$]$|::|->|\\"
 )
 
 
@@ -69,14 +70,14 @@ def jwt(document: bytes, start: int, end: int) -> Spans:
 
 
 _END_OF_KEY = re.compile(rb"-----? ?(?:END|BEGIN) ")
-_KEY_TEXT = re.compile(
-    rb"(?:(?<=\\[nr])|(?<![A-Za-z0-9+/\\,]))[A-Za-z0-9+/]{16,}={0,2}(?![A-Za-z0-9+/=])"
-)
+_KEY_START = re.compile(rb"(?:(?<=\\[nr])|(?<![A-Za-z0-9+/\\,]))[A-Za-z0-9+/]{16}")
+_KEY_TEXT = re.compile(rb"[A-Za-z0-9+/]+={0,2}")
 _KEY_TAIL = re.compile(
     rb"(?:\\[nr]|[\s\"',;]|(?<=[\s\"'])[+.](?=[\s\"']))*"
     rb"(?![+]*\s)([A-Za-z0-9+/]{1,15}={0,2}|=[A-Za-z0-9+/]{4})(?=\\[nr]|[\s\"'\\,;<-]|$)"
 )
 _LONGEST_KEY = 32_768
+_WIDEST_GAP = 1024
 _SHORTEST_KEY = 40
 _GAP = re.compile(
     rb"(?:\\[nr]|[^A-Za-z0-9]|(?:Proc-Type|DEK-Info|Version|Comment|Hash|Charset): [^\n\\]*+)*+"
@@ -96,7 +97,7 @@ def pem_body(document: bytes, start: int, end: int) -> Spans:
 
 def putty_body(document: bytes, start: int, end: int) -> Spans:
     """The private lines of a PuTTY key, up to its `Private-MAC:`."""
-    return _key_runs(document, end, document.find(b"Private-MAC", end, end + _LONGEST_KEY))
+    return _key_runs(document, end, document.find(b"Private-MAC", end, end + _LONGEST_KEY // 4))
 
 
 def _key_runs(document: bytes, start: int, stop: int) -> Spans:
@@ -105,8 +106,9 @@ def _key_runs(document: bytes, start: int, stop: int) -> Spans:
     stop = stop if closed else min(len(document), start + _LONGEST_KEY)
     spans: Spans = []
     position = start
-    while run := _KEY_TEXT.search(document, position, stop):
-        if not closed and not _GAP.fullmatch(document, position, run.start()):
+    while head := _KEY_START.search(document, position, min(stop, position + _WIDEST_GAP)):
+        run = _KEY_TEXT.match(document, head.start(), stop)
+        if run is None or not (closed or _GAP.fullmatch(document, position, run.start())):
             break
         spans.append(run.span())
         position = run.end()
@@ -204,7 +206,7 @@ def url_password(document: bytes, start: int, end: int) -> Spans:
     letters = re.sub(rb"[-_]", b"", secret)
     word = letters.isalpha() and not (len(secret) >= 8 and secret.islower())
     plain = len(secret) < 10 and not re.search(rb"[0-9!#$^*]", secret)
-    reserved = host and _RESERVED_DOMAIN.search(b"@" + host[0].lower())
+    reserved = host and _RESERVED_DOMAIN.search(host[0])
     dull = weak or word or plain or reserved or _TEMPLATE.search(secret) or _DULL.search(secret)
     return [] if dull or entropy(secret) < 2.0 else [(start, end)]
 
@@ -261,17 +263,19 @@ _TOP_LEVEL = frozenset(
     b" tm tn to tr tt tv tw tz ua ug uk us uy uz va vc ve vg vi vn vu wf ws ye yt za zm zw".split()
 )
 _RESERVED_DOMAIN = re.compile(
-    rb"(?i)(?:^|[.@])(?:example(?:\.[a-z]{2,3}){0,2}|[a-z0-9.-]*\.(?:test|invalid|localhost|local))$"
-    rb"|@(?:[a-z0-9-]*\.)?(?:domain|yourdomain|mydomain|company|yourcompany|email|host|foo|bar|baz"
-    rb"|foobar|xyz|abc|acme|somewhere|somedomain|server|hostname|site)\.(?:com|org|net|tld|io|co)$"
-    rb"|@users\.noreply\.github\.com$"
+    rb"(?i)(?:^|[.@])(?:example(?:\.[a-z]{2,3}){0,2}|[a-z0-9.-]*\.(?:test|invalid|localhost))$"
 )
-_RESERVED_USER = re.compile(
-    rb"(?i)^(?:git|hg|svn|no-?reply|do-?not-?reply|noreply[+.-].*|foo|bar|baz|you|user|user[0-9]"
-    rb"|username|someone|somebody|nobody|example|john\.?doe|jane\.?doe|j\.?doe|your[._-]?\w*)$"
+"""RFC 2606 and RFC 6761."""
+_MADE_UP_DOMAIN = re.compile(
+    rb"(?i)^(?:[a-z0-9-]*\.)?(?:domain|yourdomain|mydomain|company|yourcompany|email|host|foo|bar|baz"
+    rb"|foobar|xyz|abc|acme|somewhere|somedomain|server|hostname|site)\.(?:com|org|net|io|co)$"
+    rb"|^users\.noreply\.github\.com$"
 )
-
-
+_NO_USER = re.compile(
+    rb"(?i)^(?:this|super|git|hg|svn|no-?reply|do-?not-?reply|noreply[+.-].*|foo|bar|baz|you|user"
+    rb"|user[0-9]|username|someone|somebody|nobody|example|john\.?doe|jane\.?doe|j\.?doe"
+    rb"|your[._-]?\w*)$"
+)
 _MESSAGE = re.compile(rb"(?i)(?:message-id|msgid|references|in-reply-to|selm)[=:]?\s?<?$")
 
 
@@ -280,7 +284,7 @@ def email(document: bytes, start: int, end: int) -> Spans:
     user, _, domain = document[start:end].partition(b"@")
     if domain.rpartition(b".")[2].lower() not in _TOP_LEVEL or b".." in user:
         return []
-    if _RESERVED_DOMAIN.search(b"@" + domain) or _RESERVED_USER.search(user):
+    if _RESERVED_DOMAIN.search(domain) or _MADE_UP_DOMAIN.search(domain) or _NO_USER.search(user):
         return []
     before = document[max(0, start - 90) : start]
     if before[-1:] in (b":", b"/") and b"://" in before:
@@ -314,7 +318,8 @@ _ADDRESS = re.compile(
     rb"(?i)(?:\bip|ipv4|[a-z]ip|addr|host|ping|dns|gateway|remote|peer)\w*\W{0,8}$"
 )
 _MADE_UP = re.compile(
-    r"1\.[12]\.[1234]\.|4\.3\.2\.1|7\.8\.9\.|2\.[23]\.[234]\.|4\.5\.6\.7|5\.6\.7\.8|9\.8\.7\.6|11\.22\.33|12\.34\.56|1\.23\.45"
+    r"1\.[12]\.[1234]\.|4\.3\.2\.1|7\.8\.9\.|2\.[23]\.[234]\.|4\.5\.6\.7|5\.6\.7\.8"
+    r"|9\.8\.7\.6|11\.22\.33|12\.34\.56|1\.23\.45"
     r"|123\.45\.67|12\.12\.12|123\.123|87\.65\.43|98\.76\.54|111\.222|100\.200|200\.100"
 )
 

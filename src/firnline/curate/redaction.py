@@ -37,7 +37,7 @@ class Pattern(BaseModel):
     kind: str = Field(pattern=r"^[a-z][a-z0-9_]*$")
     """What it is called in the ledger."""
     regex: str = Field(min_length=1)
-    """RE2 syntax; the first group that takes part, or all where there is none, is the secret."""
+    """RE2 over UTF-8 bytes; the first group that takes part, or all without one, is the secret."""
 
 
 class SecretsConfig(BaseModel):
