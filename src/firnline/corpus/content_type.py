@@ -54,6 +54,8 @@ def language_of(path: str, content: bytes) -> str | None:
     if PurePosixPath(path).suffix:
         return None
     label = _model_says(content)
+    if label == "C":  # it takes much C++ for C; the signs of a header know better
+        label = candidates("it.h", content)[0]
     return label if label and LANGUAGES[label].kind in _KINDS else None
 
 

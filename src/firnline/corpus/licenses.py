@@ -224,7 +224,7 @@ def _description(text: str) -> str | None:
 
 
 def _debian(text: str) -> str | None:
-    """Debian's machine-readable copyright file (DEP 5): the paragraph of `Files: *`; or its text."""
+    """Debian's copyright file: the paragraph of `Files: *` (DEP 5), or the whole as a text."""
     if not re.search(r"^Files:", text, re.MULTILINE):
         return from_text(text)
     for paragraph in re.split(r"\n[ \t]*\n", text):
