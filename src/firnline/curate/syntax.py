@@ -28,6 +28,7 @@ LONGEST_BYTES = 1 << 20
 STEPS_PER_BYTE = 8
 """The parser stops after this many steps for each byte (code takes 0.2 to 2.2).
 A count and not a clock, so that a document's fate does not depend on the machine."""
+FEWEST_STEPS = 10_000
 FAULTS_PER_KB = 0.2
 _FEWEST_LINES = 4
 _ONE_AT_A_TIME = Lock()  # threads share the parsers
@@ -144,7 +145,7 @@ def _error_share(parser: Parser, text: bytes) -> float:
     def stop(position: int, error: bool) -> bool:
         nonlocal steps
         steps += 100
-        return steps > STEPS_PER_BYTE * len(text) + 10_000
+        return steps > STEPS_PER_BYTE * len(text) + FEWEST_STEPS
 
     try:
         tree = parser.parse(read, progress_callback=stop)

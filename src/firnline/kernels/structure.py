@@ -9,12 +9,13 @@ What counts as a fault, by column of `faults`:
 
 - BRACKETS: a closing bracket without its opening one, or one that is never closed. Branches of
   `#if` each start from the depth before it; what a `#define` opens does not count.
-- STRINGS: a one-line string without an end, and a quote that opens no character where only
-  characters have one.
+- STRINGS: a one-line string or a comment without an end, and a quote that opens no character where
+  only characters have one.
 - MARKERS: marks of a merge conflict, a diff or a template engine.
 - PROSE: a line that starts with seven words of small letters with one blank between them.
 - LAYOUT: Python's indentation where no block starts or none follows a colon; a semicolon inside
-  brackets or at a line's end there; a `#` in languages that have none; an end of `#if` alone.
+  brackets or at a line's end there; a `#` in languages that have none.
+- FOREIGN: a line that starts as in another language (`def f`, `interface I`, `pub fn`).
 - CONTROL: bytes that no text has.
 """
 
@@ -34,12 +35,15 @@ from firnline.kernels.lexical import (
     HASHED_RAW,
     HEREDOC,
     INDENTED,
+    LANGUAGE_BIT,
     NO_HASH,
     PAREN,
     PERCENT,
     POUND,
     REGEX,
     SINGLE,
+    STARTER_FOREIGN,
+    STARTER_HASHES,
     TAGGED,
     TRIPLE,
     VERBATIM,
@@ -64,8 +68,8 @@ Bytes = NDArray[np.uint8]
 Offsets = NDArray[np.int64]
 Counts = NDArray[np.int64]
 
-BRACKETS, STRINGS, MARKERS, PROSE, LAYOUT, CONTROL = range(6)
-FAULTS = ("brackets", "strings", "markers", "prose", "layout", "control")
+BRACKETS, STRINGS, MARKERS, PROSE, LAYOUT, FOREIGN, CONTROL = range(7)
+FAULTS = ("brackets", "strings", "markers", "prose", "layout", "foreign", "control")
 LINES = ("lines", "words", "semicolon", "angle", "colon", "stop", "other")
 
 
@@ -102,8 +106,11 @@ _END = np.frombuffer(b"=end", dtype=np.uint8)
 
 
 @kernel
-def _line_start(data: Bytes, i: int, end: int) -> int:
-    """How many words a line starts with (small letters, one blank between); -1 for a marker."""
+def _line_start(data: Bytes, i: int, end: int, number: int) -> int:
+    """How many words a line starts with (small letters, one blank between).
+
+    -1 for a marker, -2 for a beginning that the language `number` does not have.
+    """
     if i >= end:
         return 0
     byte = data[i]
@@ -111,14 +118,27 @@ def _line_start(data: Bytes, i: int, end: int) -> int:
         for marker in _MARKERS:
             if starts_with(data, i, end, marker):
                 return -1
-    while i < end and data[i] == 32:
+    while i < end and (data[i] == 32 or data[i] == 9):
         i += 1
-    words = 0
+    words = hashed = 0
     while i < end and 97 <= (data[i] | 32 if words == 0 else data[i]) <= 122:
+        first = i
         i += 1
         while i < end and 97 <= data[i] <= 122:
             i += 1
         words += 1
+        if (
+            words == 1
+            and i - first <= 10
+            and i + 1 < end
+            and data[i] == 32
+            and is_word(data[i + 1])
+        ):
+            for j in range(first, i):
+                hashed = (hashed * 31 + data[j]) & 0xFFFFFFFF
+            place = hashed & 1023
+            if STARTER_HASHES[place] == hashed and (STARTER_FOREIGN[place] >> number) & 1:
+                return -2
         if words == _PROSE_WORDS or i + 1 >= end or data[i] != 32:
             break
         i += 1
@@ -132,6 +152,14 @@ def _text(data: Bytes, start: int, stop: int) -> int:
     for i in range(start, stop):
         count += _TEXT[data[i]]
     return count
+
+
+@kernel
+def _after_begin(data: Bytes, i: int, end: int) -> int:
+    """The line end before the `=end` that closes Ruby's `=begin` at `i`."""
+    while i < end and not (data[i] == 10 and starts_with(data, i + 1, end, _END)):
+        i += 1
+    return i
 
 
 @kernel
@@ -184,10 +212,14 @@ def structure(data: Bytes, offsets: Offsets, kinds: Counts) -> tuple[Counts, Cou
         heredocs = bool(bits & HEREDOC)
         word = word_end = 0
         resume = 0
-        words = _line_start(data, start, end)
-        found[MARKERS] += words < 0
+        words = _line_start(data, start, end, bits >> LANGUAGE_BIT)
+        found[MARKERS] += words == -1
+        found[FOREIGN] += words == -2
         if bits & TAGGED:
             i = after_open_tag(data, i, end)
+        elif bits & POUND and starts_with(data, i, end, _BEGIN):
+            i = _after_begin(data, i, end)
+            commented += _text(data, start, i)
         while i < end:
             byte = data[i]
             if not _SPECIAL[byte]:
@@ -217,8 +249,9 @@ def structure(data: Bytes, offsets: Offsets, kinds: Counts) -> tuple[Counts, Cou
                     i = max(i, after)
                     word = word_end
                 line_start = i
-                words = _line_start(data, i, end)
-                found[MARKERS] += words < 0
+                words = _line_start(data, i, end, bits >> LANGUAGE_BIT)
+                found[MARKERS] += words == -1
+                found[FOREIGN] += words == -2
                 if bits & INDENTED and depth == 0:
                     indent = _indent(data, i, end)
                     if indent > indents[level]:
@@ -233,9 +266,8 @@ def structure(data: Bytes, offsets: Offsets, kinds: Counts) -> tuple[Counts, Cou
                         found[LAYOUT] += indents[level] != indent
                         opener = False
                 elif bits & POUND and starts_with(data, i, end, _BEGIN):
-                    while i < end and not starts_with(data, i, end, _END):
-                        commented += _TEXT[data[i]]
-                        i += 1
+                    i = _after_begin(data, i, end)
+                    commented += _text(data, line_start, i)
                 continue
             if byte == 34 or byte == 39 or byte == 96:
                 before = data[i - 1] if i > start else np.uint8(10)
@@ -309,6 +341,8 @@ def structure(data: Bytes, offsets: Offsets, kinds: Counts) -> tuple[Counts, Cou
                 if after > i:
                     comment_at = i if comment_at < 0 else comment_at
                     commented += _text(data, i, after)
+                    if after == end and byte == 47 and following == 42:
+                        found[STRINGS] += not (data[end - 2] == 42 and data[end - 1] == 47)
                     i = after
                     continue
                 if byte == 47 and bits & REGEX:
@@ -360,10 +394,12 @@ def structure(data: Bytes, offsets: Offsets, kinds: Counts) -> tuple[Counts, Cou
             elif why != CLOSED:
                 found[STRINGS] += not directive
             if begin >= 0 and resume >> 8 == 3 and bits & INDENTED and depth == 0:
-                j = begin
-                while j > line_start and (data[j - 1] <= 32 or 97 <= data[j - 1] | 32 <= 122):
+                j = begin  # over a prefix such as rb, then to the line's start
+                while j > line_start and begin - j < 2 and is_word(int(data[j - 1])):
                     j -= 1
-                if j == line_start and begin - line_start < 200:
+                while j > line_start and data[j - 1] <= 32:
+                    j -= 1
+                if j == line_start:
                     commented += _text(data, begin, i)
         found[BRACKETS] += depth if not bits & PAREN else 0
         comments[document] = commented
