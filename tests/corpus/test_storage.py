@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import io
 import json
+import re
 import tarfile
 import threading
 import urllib.request
@@ -263,9 +265,6 @@ class Web:
         web = self
 
         class Handler(BaseHTTPRequestHandler):
-            def do_HEAD(self) -> None:
-                self.do_GET()
-
             def do_GET(self) -> None:
                 web.asked += 1
                 if self.path == "/absent":
@@ -275,18 +274,22 @@ class Web:
                     web.failures -= 1
                     self.send_error(503)
                     return
-                start = 0
-                if ranges and (asked := self.headers.get("Range")):
-                    start = int(asked.removeprefix("bytes=").removesuffix("-"))
-                body = web.data[start:]
-                self.send_response(206 if start else 200)
+                start, end = 0, len(web.data)
+                asked = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
+                if asked and ranges:
+                    start = int(asked[1])
+                    end = int(asked[2]) + 1 if asked[2] else end
+                body = web.data[start:end]
+                self.send_response(206 if asked and ranges else 200)
+                if asked and ranges:
+                    self.send_header("Content-Range", f"bytes {start}-{end - 1}/{len(web.data)}")
                 self.send_header("Content-Length", str(len(body)))
                 self.send_header("Last-Modified", "Mon, 01 Jan 2024 00:00:00 GMT")
                 self.end_headers()
-                if self.command == "GET":
-                    if web.breaks > 0:
-                        web.breaks -= 1
-                        body = body[: len(body) // 2]
+                if web.breaks > 0 and len(body) > 1:
+                    web.breaks -= 1
+                    body = body[: len(body) // 2]
+                with contextlib.suppress(ConnectionError):  # who asks for a byte may leave
                     self.wfile.write(body)
 
             def log_message(self, format: str, *arguments: object) -> None:
