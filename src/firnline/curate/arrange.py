@@ -67,9 +67,9 @@ class ArrangeConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
-    bucket_mib: int = Field(default=1024, ge=1)
+    bucket_mib: int = Field(default=2048, ge=1)
     """Content, in MiB, of the repositories that one process orders at a time: memory is about a
-    fifth of it, or of the largest repository. The result does not depend on it."""
+    tenth of it, or of the largest repository's. The result does not depend on it."""
 
 
 def run(

@@ -127,11 +127,23 @@ _Key = tuple[bool, int, str]
 class _Nearest:
     """Of the candidates for one name, the one that is nearest to a folder."""
 
+    __slots__ = ("_best", "_first")
+
     def __init__(self) -> None:
         self._best: dict[str, tuple[_Key, int]] = {}
+        self._first: tuple[str, str, int] | None = None  # alone, it is near to all
 
     def add(self, base: str, path: str, file: int, *, reach: int = -1) -> None:
         """Adds a file found below the folder `base`, for those in it and `reach` folders above."""
+        if reach < 0 and self._first is None and not self._best:
+            self._first = (base, path, file)
+            return
+        if self._first is not None:
+            self._insert(*self._first, reach=-1)
+            self._first = None
+        self._insert(base, path, file, reach=reach)
+
+    def _insert(self, base: str, path: str, file: int, *, reach: int) -> None:
         key = (base.rpartition("/")[2] not in _SOURCE_FOLDERS, path.count("/"), path)
         for place, above in enumerate(_upwards(base)):
             if reach >= 0 and place > reach:
@@ -141,6 +153,8 @@ class _Nearest:
 
     def find(self, folder: str) -> int | None:
         """The candidate nearest to `folder`."""
+        if self._first is not None:
+            return self._first[2]
         for above in _upwards(folder):
             if above in self._best:
                 return self._best[above][1]
@@ -182,6 +196,8 @@ class _Python:
 
     def _find(self, module: str, folder: str) -> int | None:
         if module not in self._nearest:
+            if len(self._nearest) >= _REMEMBERED:
+                self._nearest.clear()
             nearest = self._nearest[module] = _Nearest()
             for known in self._by_name.get(module.rpartition("/")[2], ()):
                 if known == module or known.endswith(f"/{module}"):
@@ -212,6 +228,8 @@ class _C:
             if beside is not None:
                 return beside
         if name not in self._nearest:
+            if len(self._nearest) >= _REMEMBERED:
+                self._nearest.clear()
             self._nearest[name] = self._candidates(sign, header)
         return self._nearest[name].find(folder)
 
