@@ -84,6 +84,8 @@ def test_texts(text: str, spdx: str | None) -> None:
         ("Expat", "MIT"),
         ("Apache License, Version 2.0", "Apache-2.0"),
         ("Apache 2", "Apache-2.0"),
+        ("Apache Software License - Version 2.0", "Apache-2.0"),
+        ("Eclipse Public License - v 2.0", "EPL-2.0"),
         ("MIT/Apache-2.0", "MIT OR Apache-2.0"),
         ("GPL-2+ or Artistic", "GPL-2.0-or-later OR Artistic-1.0"),
         ("LGPL-2.1+ and BSD-3-clause", "LGPL-2.1-or-later AND BSD-3-Clause"),

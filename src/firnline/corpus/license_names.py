@@ -59,8 +59,8 @@ _NAMES: tuple[tuple[str, str], ...] = (
     (r"python|python[- ]2(?:\.0)?", "Python-2.0"),
     (r"mpl|mpl[- ]?(?:v ?)?2(?:\.0)?|mozilla public 2\.0(?: \(mpl 2\.0\))?", "MPL-2.0"),
     (r"mpl[- ]?1\.1|mozilla public 1\.1", "MPL-1.1"),
-    (r"epl[- ]?2(?:\.0)?|eclipse public(?: -)?(?: v ?)?2(?:\.0)?", "EPL-2.0"),
-    (r"epl[- ]?1(?:\.0)?|eclipse public(?: -)?(?: v ?)?1(?:\.0)?", "EPL-1.0"),
+    (r"epl[- ]?2(?:\.0)?|eclipse public(?: v ?)? ?2(?:\.0)?", "EPL-2.0"),
+    (r"epl[- ]?1(?:\.0)?|eclipse public(?: v ?)? ?1(?:\.0)?", "EPL-1.0"),
     (r"eupl[- ]?1\.2", "EUPL-1.2"),
     (r"zlib|zlib/libpng|zlib-acknowledgement", "Zlib"),
     (r"(?:bsl|boost(?: software)?)(?:[- ]1(?:\.0)?)?", "BSL-1.0"),
@@ -121,7 +121,7 @@ def from_name(name: str) -> str | None:
 
 def _one(line: str) -> str | None:
     folded = line.lower().replace("licence", "license")
-    folded = re.sub(r"\b(?:the|version|licensed?|licenses)\b|[,\"']", " ", folded)
+    folded = re.sub(r"\b(?:the|version|licensed?|licenses)\b|[,\"']|\s-\s", " ", folded)
     folded = " ".join(folded.split()).strip(" .-")
     for pattern, spdx in _NAMES:
         if re.fullmatch(pattern, folded):
