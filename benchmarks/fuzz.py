@@ -152,12 +152,14 @@ def language(data: bytes) -> None:
 def statistics(data: bytes) -> None:
     content, languages = batch_of(data)
     column, offsets = buffers(content)
-    together = rules.measure(column, offsets, languages)
+    paths = [("src/a.py", "vendor/b.min.js", "é.h", "x")[n % 4] for n in range(len(content))]
+    together = rules.measure(column, offsets, languages, paths)
     verdicts = rules.judge(rules.table(), together, languages)
     assert len(verdicts) == len(content)
     for row, alone in enumerate(one_by_one(content)):
         column, offsets = buffers(alone)
-        for name, values in rules.measure(column, offsets, [languages[row]]).items():
+        own = rules.measure(column, offsets, [languages[row]], [paths[row]])
+        for name, values in own.items():
             assert len(values) == 1
             np.testing.assert_equal(values[0], together[name][row], name)
 
@@ -381,6 +383,8 @@ def worker(
     """Runs cases of the targets in turn until the time is over; tells what failed."""
     rng = random.Random(seed)
     counts = dict.fromkeys(names, 0)
+    for name in names:  # kernels compile, which may take longer than a case may
+        TARGETS[name](seeds(name)[0])
     while time.time() < until:
         for name in names:
             end = min(until, time.time() + 2.0)  # each target its share, slow ones too
@@ -456,6 +460,8 @@ def main() -> None:
                     failed(name.decode(), path, f"the process ended with {process.exitcode}")
                     current.unlink()
                 elif process is not None:
+                    if process.exitcode:
+                        failed("start", "", f"the process ended with {process.exitcode}")
                     continue
                 seed += 1
                 names = arguments.only[place % len(arguments.only) :]
