@@ -17,7 +17,7 @@ from typing import Any
 import hyperscan
 import re2
 
-from firnline.curate.secret_rules import BLOCKS, PERSONAL, Rule
+from firnline.curate.secret_rules import BLOCKS, CONTEXTS, PERSONAL, Rule
 from firnline.errors import FirnlineError
 
 _PIECE_BYTES = 1 << 30  # hyperscan counts bytes in 32 bits
@@ -127,13 +127,15 @@ class Scanner:
         found = []
         position, high = low, min(high, len(document))
         while position < high and (match := pattern.search(document, position, high)):
-            if match.end() == high < min(len(document), low + _LONGEST_BYTES):
-                high = min(2 * high - low, len(document))  # it may go on: look again, further
+            if match.end() == high < min(len(document), match.start() + _LONGEST_BYTES):
+                high = min(2 * high - match.start(), len(document))  # it may go on: look further
                 continue
             start, end = match.span(rule.group or _first_group(match, groups))
             spans = rule.judge(document, start, end)
             if spans:
                 found.append(Finding(rule.kind, rule.rank, tuple(spans)))
+            elif rule.rank == CONTEXTS:
+                end = start  # name = "other = 'secret'": the value may hold one itself
             position = max(end, match.start() + 1)
         return found
 
