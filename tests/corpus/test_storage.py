@@ -375,6 +375,17 @@ def test_globs(glob: str, name: str, fits: bool) -> None:
     assert bool(glob_pattern(glob).fullmatch(name)) == fits
 
 
+def test_globs_and_addresses_that_cannot_be() -> None:
+    with pytest.raises(FirnlineError, match="no glob"):
+        find("/tmp/[z-a]*", (".tar",), Storage())
+    for path in ("s3://", "s3://*/a.tar"):
+        with pytest.raises(FirnlineError, match="no bucket"):
+            find(path, (".tar",), Storage())
+    with pytest.raises(FirnlineError, match="cannot read") as caught:
+        find("http://127.0.0.1:9/a.tar?signature=secret", (), Storage(attempts=1))
+    assert "secret" not in str(caught.value)
+
+
 def test_local_folders_and_globs(tmp_path: Path) -> None:
     for name in ("b/x.tar", "a/y.TAR", "a/z.txt", ".hg/w.tar"):
         (tmp_path / name).parent.mkdir(exist_ok=True)

@@ -14,10 +14,10 @@ from pydantic import BaseModel, ConfigDict
 from firnline.corpus.http import ChangedError
 from firnline.corpus.members import ArchiveError, Member
 from firnline.corpus.packages import ARCHIVE_SUFFIXES, Package, survey, tells
-from firnline.corpus.parts import Found, Limits, as_text, refusal
+from firnline.corpus.parts import Found, Limits, refusal
 from firnline.corpus.storage import Blob, Storage, find, open_blob
 from firnline.corpus.tar import read_tar
-from firnline.corpus.unpack import Unpacked, check_growth
+from firnline.corpus.unpack import Unpacked, check_growth, likely_bytes
 from firnline.corpus.zip import read_zip
 
 _HELD_BYTES = 32 << 20
@@ -50,11 +50,11 @@ class Archive:
 
     @property
     def name(self) -> str:
-        return as_text(self.blob.url)
+        return self.blob.shown
 
     @property
     def size(self) -> int:
-        return self.blob.size
+        return likely_bytes(self.blob.name, self.blob.size)
 
     def fingerprint(self) -> str:
         """Changes with the archive's place, size and version."""

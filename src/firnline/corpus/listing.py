@@ -140,7 +140,7 @@ def walk(root: Path, skipped: frozenset[str] = frozenset()) -> Iterator[Entry]:
                     elif item.name not in SKIPPED_FOLDERS and item.name not in skipped:
                         folders.append(item.name)
         except OSError as error:
-            locator = prefix.rstrip("/")
+            locator = prefix.rstrip("/") or "."
             yield Entry(as_text(locator), locator, 0, problem=f"unreadable: {error.strerror}")
             continue
         for name in sorted(files, key=os.fsencode):

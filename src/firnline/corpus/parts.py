@@ -63,7 +63,7 @@ class Part(Protocol):
 
     @property
     def size(self) -> int:
-        """Bytes that will be read, as listed."""
+        """Bytes of content that it is likely to give, by the listing alone."""
 
     def fingerprint(self) -> str:
         """Changes when the listing changes; needs no reading."""

@@ -24,7 +24,7 @@ from firnline.documents import SHARD_BYTES, atomic_path
 from firnline.errors import FirnlineError
 from firnline.stage import StageResult, Stats, Workspace, run_stage
 
-_SHARD_PARTS = 256
+_SHARD_PARTS = 1024
 _LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 
 

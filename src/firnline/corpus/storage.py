@@ -68,7 +68,12 @@ class Blob:
     @property
     def name(self) -> str:
         """The last part of its path, as text."""
-        return as_text(self.url.split("?")[0].rstrip("/").rsplit("/", 1)[-1])
+        return self.shown.rstrip("/").rsplit("/", 1)[-1]
+
+    @property
+    def shown(self) -> str:
+        """Its address as text for people, without what a signed address has after `?`."""
+        return _shown(as_text(self.url))
 
     def fingerprint(self) -> str:
         """Changes with the file's place, size and version."""
@@ -84,6 +89,10 @@ class Blob:
             return None
         latest = self.modified // 1_000_000_000 + _DAY_SECONDS
         return seconds if _EARLIEST <= seconds <= latest else None
+
+
+def _shown(url: str) -> str:
+    return url.split("?")[0] if url.startswith(("http://", "https://")) else url
 
 
 def find(path: str, suffixes: tuple[str, ...], storage: Storage) -> list[Blob]:
@@ -144,7 +153,10 @@ def glob_pattern(glob: str) -> re.Pattern[str]:
             pattern += "[" + token[1:].replace("\\", "\\\\").replace("!", "^", token[1] == "!")
         else:
             pattern += re.escape(token)
-    return re.compile(pattern, re.DOTALL)
+    try:
+        return re.compile(pattern, re.DOTALL)
+    except re.error as error:
+        raise FirnlineError(f"no glob {glob!r}: {error}", mend="correct the brackets") from error
 
 
 def _ends(suffixes: tuple[str, ...]) -> re.Pattern[str]:
@@ -161,6 +173,8 @@ def _remote(url: str, suffixes: tuple[str, ...], storage: Storage) -> list[Blob]
         root = path[: glob.start()].rpartition("/")[0]
         matches = glob_pattern(path[len(root) + 1 :])
         path = root
+    if not path:
+        raise FirnlineError(f"no bucket in {url}", mend=f"write {scheme}://BUCKET/…")
     try:
         if not glob and (info := system.get_file_info(path)).type == fs.FileType.File:
             return [_remote_blob(scheme, info)]
@@ -269,7 +283,7 @@ class _Guarded(io.RawIOBase):
 def _unreachable(url: str, error: OSError) -> FirnlineError:
     reason = " ".join(str(error).split())
     return FirnlineError(
-        f"cannot read {url}: {reason[:300]}",
+        f"cannot read {_shown(url)}: {reason[:300]}",
         mend="check the address, the credentials and the endpoint, then run again: finished "
         "shards are kept",
     )

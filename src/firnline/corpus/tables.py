@@ -17,9 +17,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict
 from firnline.corpus.http import ChangedError
 from firnline.corpus.layouts import FIELDS, Layout, recognise
 from firnline.corpus.members import ArchiveError
-from firnline.corpus.parts import Found, Limits, as_text
+from firnline.corpus.parts import Found, Limits
 from firnline.corpus.storage import Blob, Storage, find, open_blob
-from firnline.corpus.unpack import Unpacked
+from firnline.corpus.unpack import Unpacked, likely_bytes
 from firnline.documents import SOURCES
 from firnline.languages import named
 from firnline.licenses import canonical
@@ -70,7 +70,7 @@ class TableSource(BaseModel):
 
 @dataclass(frozen=True)
 class _Part:
-    """What both formats have. `size` counts bytes of content, packed where the file is."""
+    """What both formats have."""
 
     blob: Blob
     columns: dict[str, str] | None
@@ -79,7 +79,7 @@ class _Part:
 
     @property
     def name(self) -> str:
-        return as_text(self.blob.url)
+        return self.blob.shown
 
     def problem(self, text: str) -> Found:
         """A ledger row for what of the file cannot be read."""
@@ -183,7 +183,7 @@ def _parquet_parts(
         damaged = Blob(blob.url, blob.size, blob.modified, blob.mark, problem)
         yield ParquetPart(damaged, columns, storage, 0)
         return
-    recognise(schema.names, columns, as_text(blob.url))
+    recognise(schema.names, columns, blob.shown)
     groups: list[tuple[int, int]] = []
     size = first = 0
     for number in range(metadata.num_row_groups):
@@ -269,7 +269,7 @@ def _jsonl_parts(
 ) -> Iterator[JsonlPart]:
     plain = blob.name.lower().endswith((".jsonl", ".ndjson"))
     if not plain or blob.problem is not None or blob.size <= _PART_BYTES:
-        yield JsonlPart(blob, columns, storage, blob.size)
+        yield JsonlPart(blob, columns, storage, likely_bytes(blob.name, blob.size))
         return
     for start in range(0, blob.size, _PART_BYTES):
         end = min(start + _PART_BYTES, blob.size)
