@@ -371,6 +371,21 @@ def test_html_becomes_text(html: str, text: str) -> None:
 # All through ingest
 
 
+def test_fingerprints_change_with_the_options_and_not_with_the_process(tmp_path: Path) -> None:
+    path = str(jsonl(tmp_path / "t.jsonl", EVENTS))
+    sources: list[Any] = [
+        IssuesSource(path=path),
+        commits(Path(path)),
+        commits(Path(path), max_files=3),
+        QuestionsSource(path=path),
+        QuestionsSource(path=path, site="x"),
+        QuestionsSource.model_validate({"path": path, "choice": {"max_answers": 1}}),
+    ]
+    marks = [part.fingerprint() for source in sources for part in source.parts()]
+    assert len(set(marks)) == len(marks)
+    assert not any(" at 0x" in mark for mark in marks)
+
+
 def test_adjacent_sources_through_ingest(tmp_path: Path, repository: Path) -> None:
     jsonl(tmp_path / "i.jsonl", EVENTS)
     posts(tmp_path / "site" / "Posts.xml", question(1), answer(2, 1, 3))

@@ -46,7 +46,9 @@ class RowsPart:
 
     def fingerprint(self) -> str:
         """Changes with the file and what is made of its rows."""
-        return f"{self.blob.fingerprint()} {self.convert!r}"
+        function = getattr(self.convert, "func", self.convert)  # of a partial
+        options = getattr(self.convert, "args", ())
+        return f"{self.blob.fingerprint()} {function.__module__} {options}"
 
     def problem(self, text: str, path: str = "") -> Found:
         """A ledger row for the file, or for the row at `path` in it."""
