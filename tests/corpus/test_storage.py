@@ -6,10 +6,12 @@ import contextlib
 import gzip
 import io
 import json
+import random
 import re
 import tarfile
 import threading
 import urllib.request
+import zipfile
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -213,12 +215,12 @@ def test_a_server_that_asks_to_slow_down_and_then_works(server: str) -> None:
 
 def test_a_server_that_never_works_ends_the_run_with_one_line(server: str) -> None:
     with Faulty(server, failures=10**9) as faulty:
-        storage = options(faulty.endpoint, attempts=3)
+        storage = options(faulty.endpoint, attempts=2)
         with pytest.raises(FirnlineError, match=r"cannot read s3://snow/code") as caught:
             find("s3://snow/code", (".gz",), storage)
         assert "\n" not in str(caught.value)
         assert "credentials" in str(caught.value)
-        assert faulty.seen <= 6
+        assert faulty.seen <= 4
         faulty.left = 0
         (part,) = ArchiveSource(path="s3://snow/code/a", storage=storage).parts()
         faulty.left = 10**9
@@ -307,7 +309,7 @@ class Web:
         self._server.server_close()
 
 
-FAST = Storage(attempts=4, timeout_seconds=5)
+FAST = Storage(attempts=3, timeout_seconds=5)
 
 
 def test_an_archive_and_a_table_over_http_through_broken_connections(tmp_path: Path) -> None:
@@ -321,6 +323,30 @@ def test_an_archive_and_a_table_over_http_through_broken_connections(tmp_path: P
     with Web((tmp_path / "a.parquet").read_bytes(), breaks=1) as web:
         found = read(TableSource(path=f"{web.address}/a.parquet", storage=FAST))
         assert [f.path for f in found] == [str(n) for n in range(300)]
+
+
+def test_a_zip_is_read_in_ranges(server: str) -> None:
+    sink = io.BytesIO()
+    noise = random.Random(5)
+    with zipfile.ZipFile(sink, "w") as archive:
+        archive.writestr("p/photo.png", noise.randbytes(5_000_000))
+        for number in range(20):
+            archive.writestr(f"p/f{number}.py", f"x = {number}\n" * 100)
+    with Web(sink.getvalue(), breaks=1) as web:
+        found = read(ArchiveSource(path=f"{web.address}/p.zip", storage=FAST))
+    assert [f.problem for f in found] == ["unknown_language"] + [None] * 20
+    assert found[7].content == b"x = 6\n" * 100
+    system = fs.S3FileSystem(
+        access_key="key",
+        secret_key="secret",
+        region="us-east-1",
+        endpoint_override=server.removeprefix("http://"),
+        scheme="http",
+    )
+    with system.open_output_stream("snow/zips/p.zip", compression=None) as stream:
+        stream.write(sink.getvalue())
+    again = read(ArchiveSource(path="s3://snow/zips/p.zip", storage=options(server)))
+    assert [(f.path, f.content) for f in again] == [(f.path, f.content) for f in found]
 
 
 def test_http_that_does_not_work_is_one_line() -> None:
