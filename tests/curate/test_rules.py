@@ -91,6 +91,8 @@ PATHS = [
     ("lock_file", "JSON", "package.json", "web/package-lock.json"),
     ("lock_file", "TOML", "lock.toml", "Cargo.lock"),
     ("license_text", "Text", "docs/licensing.txt", "LICENSE-MIT.txt"),
+    ("license_text", "Markdown", "docs/copying_files.md", "COPYING.LESSER.md"),
+    ("license_text", "HTML", "libpq-notice-processing.html", "a/ICONS_LICENSE.html"),
     ("license_text", "Markdown", "docs/author.md", "AUTHORS.md"),
     ("fixture", "JSON", "data/a.json", "tests/fixtures/a.json"),
 ]
@@ -98,7 +100,7 @@ PATHS = [
 
 @pytest.mark.parametrize(("rule", "language", "passes", "fails"), PATHS)
 def test_each_rule_of_paths(rule: str, language: str, passes: str, fails: str) -> None:
-    text = PROSE * 2
+    text = PROSE * 3
     assert first_rule(text, language, path=passes) is None
     assert first_rule(text, language, path=fails) == rule
 

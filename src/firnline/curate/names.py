@@ -80,8 +80,9 @@ PATTERNS: dict[str, tuple[Pattern, ...]] = {
     "license_name": (
         (
             "LICENSE",
-            r"(?:^|/)(?:[a-z0-9]+[-_.])?(?:licen[cs]es?|copying|copyright|unlicense|notices?"
-            r"|patents|eula)(?:[-_.][a-z0-9.+_-]*)?$",
+            r"(?:^|/)(?:(?:[a-z0-9_]+[-_])?licen[cs]es?|copying|copyright|unlicense|notices?"
+            r"|patents|eula)(?:[-_.](?:mit|bsd|apache|[al]?gpl|mpl|cc0|zlib|epl|\d)[a-z0-9.+_-]*)?"
+            r"(?:\.(?:lib|lesser|txt|md|markdown|rst|html?))*$",
         ),
         ("LICENSES/", r"(?:^|/)licen[cs]es/"),
         ("AUTHORS", r"(?:^|/)(?:authors|contributors|maintainers|credits|thanks)(?:\.[a-z]+)?$"),

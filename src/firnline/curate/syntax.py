@@ -90,8 +90,8 @@ def error_shares(
 ) -> NDArray[np.float64]:
     """The share of each document's bytes that lie in errors of its tree; NaN where none was parsed.
 
-    In errors are the tokens that belong to an ERROR node itself; what lies below one but was
-    parsed whole is not, so that one missing brace does not make a whole file an error. A MISSING
+    In errors are the tokens that belong to an ERROR node itself; comments and what lies below one
+    but was parsed whole are not, so that one missing brace does not make a whole file an error. A MISSING
     token counts as one byte. Parsed is what `suspected` says, or `every` document, or (with
     neither) what `suspects` names; never one without a grammar, longer than LONGEST_BYTES, or one
     on which the parser gives up. `content` is a large_string array.
@@ -168,6 +168,6 @@ def _error_bytes(root: Node) -> int:
             for child in node.children:
                 if child.has_error:
                     nodes.append(child)
-                elif node.is_error and not child.child_count:
+                elif node.is_error and not (child.child_count or child.is_extra):
                     count += child.end_byte - child.start_byte
     return count
