@@ -36,6 +36,8 @@ def _byte_classes() -> NDArray[np.uint8]:
 
 
 BYTE_CLASSES = _byte_classes()
+_CLASSES = BYTE_CLASSES.astype(np.uint64)
+_IS_TOKEN = (BYTE_CLASSES != SPACE).astype(np.uint64)
 
 # Odd 64-bit multipliers of MurmurHash3's and SplitMix64's finalizers (public domain).
 _SEED = np.uint64(0x9E3779B97F4A7C15)
@@ -71,16 +73,19 @@ def scan(data: Bytes, start: int, stop: int, before: int, out: Hashes, place: in
     predictor cannot foresee.
     """
     state = out[max(place, 0)]
-    for position in range(start, stop):
+    # Unsigned, because numba looks whether a signed index is negative at each access.
+    following = np.uint64(place + 1)
+    last = np.uint64(before)
+    for position in range(np.uint64(start), np.uint64(stop)):
         byte = data[position]
-        kind = BYTE_CLASSES[byte]
-        continues = (kind & before) == WORD
-        space = kind == SPACE
+        kind = _CLASSES[byte]
+        token = _IS_TOKEN[byte]
+        continues = kind & last & _1  # WORD is the one class with this bit
         state = ((state if continues else _SEED) ^ np.uint64(byte)) * _MULTIPLIER_1
-        place += not (continues or space)
-        out[place + space] = state  # white space leaves its mark where the next token will be
-        before = kind
-    return place
+        following += token - continues
+        out[following - token] = state  # white space leaves its mark where the next one will be
+        last = kind
+    return int(np.int64(following)) - 1
 
 
 @kernel
@@ -103,6 +108,21 @@ def finish(total: np.uint64) -> np.uint64:
     """An n-gram's hash from its polynomial; never 0."""
     value = mix(total)
     return value if value != _0 else _1
+
+
+@kernel
+def windows(tokens: Hashes, n: int, count: int, out: Hashes) -> None:
+    """The hashes of the n-grams that begin at tokens[:count], mixed tokens, into `out`.
+
+    What `roll` and `finish` give, in loops that the compiler turns into vector instructions.
+    """
+    for place in range(count):
+        out[place] = tokens[place]
+    for step in range(1, n):
+        for place in range(count):
+            out[place] = out[place] * _BASE + tokens[place + step]
+    for place in range(count):
+        out[place] = finish(out[place])
 
 
 @kernel
@@ -159,20 +179,10 @@ def _ngrams(hashes: Hashes, token_offsets: Offsets, n: int) -> tuple[Hashes, Off
             min(tokens, 1) if tokens < n else tokens - n + 1
         )
     out = np.empty(offsets[-1], dtype=np.uint64)
-    top = power(n)
     for document in range(documents):
-        first = token_offsets[document]
-        last = token_offsets[document + 1]
-        place = offsets[document]
-        total = _0
-        for token in range(first, last):
-            leaving = hashes[token - n] if token - first >= n else _0
-            total = roll(total, hashes[token], leaving, top)
-            if token - first >= n - 1:
-                out[place] = finish(total)
-                place += 1
-        if 0 < last - first < n:
-            out[place] = finish(total)
+        tokens = hashes[token_offsets[document] : token_offsets[document + 1]]
+        its_ngrams = out[offsets[document] : offsets[document + 1]]
+        windows(tokens, min(n, len(tokens)), len(its_ngrams), its_ngrams)
     return out, offsets
 
 

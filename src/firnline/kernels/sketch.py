@@ -23,13 +23,11 @@ from firnline.kernels.shingles import (
     Bytes,
     Hashes,
     Offsets,
-    finish,
     insert,
     mix,
-    power,
-    roll,
     scan,
     table_size,
+    windows,
 )
 
 Sketches = NDArray[np.uint32]
@@ -53,6 +51,18 @@ _CHUNK_BYTES = 1 << 13
 
 
 @kernel
+def _throw(bins: Hashes, shingle: np.uint64) -> int:
+    """Round 0 for one shingle; 1 where its bin was empty, else 0."""
+    bin = shingle & _BIN_MASK
+    least = shingle >> _VALUE_SHIFT
+    before = bins[bin]
+    if least < before:
+        bins[bin] = least
+        return int(before == _EMPTY)
+    return 0
+
+
+@kernel
 def _compact(kept: Hashes, count: int, table: Hashes) -> int:
     """Drops repetitions from kept[:count]; returns how many are left."""
     size = table_size(count)
@@ -67,16 +77,18 @@ def _compact(kept: Hashes, count: int, table: Hashes) -> int:
 
 
 @kernel
-def _later_rounds(bins: Hashes, filled: int, kept: Hashes, count: int) -> None:
+def _later_rounds(bins: Hashes, filled: int, kept: Hashes, count: int, thrown: Hashes) -> None:
+    """Rounds 1 and up for the `count` distinct shingles in `kept`; `thrown` is room for as many."""
     for number in range(1, BINS):
         if filled == BINS:
             return
         step = _ROUND_STEP * np.uint64(number)
         top = np.uint64(number) << _ROUND_SHIFT
+        for index in range(count):  # apart, for the compiler to make vector instructions of it
+            thrown[index] = mix(kept[index] + step)
         for index in range(count):
-            value = mix(kept[index] + step)
-            place = value & _BIN_MASK
-            value = top | (value >> _VALUE_SHIFT)
+            place = thrown[index] & _BIN_MASK
+            value = top | (thrown[index] >> _VALUE_SHIFT)
             if value < bins[place]:
                 if bins[place] == _EMPTY:
                     filled += 1
@@ -96,52 +108,48 @@ def _sketch(data: Bytes, offsets: Offsets, n: int) -> Sketches:
     bins = np.empty(BINS, dtype=np.uint64)
     kept = np.empty(_KEPT, dtype=np.uint64)
     table = np.empty(table_size(_KEPT), dtype=np.uint64)
-    # The last n tokens before a chunk, the chunk's own, and one slot that `scan` may overwrite.
-    buffer = np.zeros(n + _CHUNK_BYTES + 2, dtype=np.uint64)
-    top = power(n)
+    thrown = np.empty(_KEPT, dtype=np.uint64)
+    # The last n - 1 tokens before a chunk, the chunk's own, and a slot that `scan` may overwrite.
+    tokens = np.zeros(n + _CHUNK_BYTES + 2, dtype=np.uint64)
+    shingles = np.empty(n + _CHUNK_BYTES + 2, dtype=np.uint64)
     for document in range(len(offsets) - 1):
         bins[:] = _EMPTY
-        filled = count = tokens = history = before = 0
+        filled = count = history = before = 0
         place = -1
-        total = _0
         end = offsets[document + 1]
         for start in range(offsets[document], end, _CHUNK_BYTES):
             stop = min(start + _CHUNK_BYTES, end)
-            place = scan(data, start, stop, before, buffer, place)
+            place = scan(data, start, stop, before, tokens, place)
             before = BYTE_CLASSES[data[stop - 1]]
             # A word at the end of a chunk may go on in the next one.
             ready = place if stop < end and before == WORD else place + 1
             for index in range(history, ready):
-                token = mix(buffer[index])
-                buffer[index] = token
-                total = roll(total, token, buffer[index - n] if index >= n else _0, top)
-                tokens += 1
-                if tokens < n:
-                    continue
-                value = finish(total)
-                bin = value & _BIN_MASK
-                least = value >> _VALUE_SHIFT
-                if filled < BINS:
-                    if count == _KEPT:
-                        count = _compact(kept, count, table)
-                    if count < _KEPT:
-                        kept[count] = value
-                        count += 1
-                    if bins[bin] == _EMPTY:
-                        filled += 1
-                if least < bins[bin]:
-                    bins[bin] = least
-            history = min(n, ready)
-            unfinished = buffer[ready]
-            buffer[:history] = buffer[ready - history : ready]
-            buffer[history] = unfinished
+                tokens[index] = mix(tokens[index])
+            found = max(0, ready - n + 1)
+            windows(tokens, n, found, shingles)
+            index = 0
+            while index < found and filled < BINS:
+                if count == _KEPT:
+                    count = _compact(kept, count, table)
+                if count < _KEPT:
+                    kept[count] = shingles[index]
+                    count += 1
+                filled += _throw(bins, shingles[index])
+                index += 1
+            for later in range(index, found):
+                _throw(bins, shingles[later])
+            history = min(n - 1, ready)
+            unfinished = tokens[ready]
+            tokens[:history] = tokens[ready - history : ready].copy()
+            tokens[history] = unfinished
             place += history - ready
-        if 0 < tokens < n:
-            kept[0] = finish(total)
-            bins[kept[0] & _BIN_MASK] = kept[0] >> _VALUE_SHIFT
-            filled = count = 1
+        if history > 0 and filled == 0:  # fewer than n tokens: one shingle of all
+            windows(tokens, history, 1, shingles)
+            kept[0] = shingles[0]
+            filled = _throw(bins, kept[0])
+            count = 1
         if 0 < filled < BINS:
-            _later_rounds(bins, filled, kept, _compact(kept, count, table))
+            _later_rounds(bins, filled, kept, _compact(kept, count, table), thrown)
         for column in range(BINS):  # low bits: a minimum's high bits are mostly zeros
             sketches[document, column] = np.uint32(bins[column] & _LOW)
     return sketches
@@ -151,17 +159,15 @@ def _sketch(data: Bytes, offsets: Offsets, n: int) -> Sketches:
 def _sketch_sets(hashes: Hashes, offsets: Offsets) -> Sketches:
     sketches = np.empty((len(offsets) - 1, BINS), dtype=np.uint32)
     bins = np.empty(BINS, dtype=np.uint64)
+    thrown = np.empty(len(hashes), dtype=np.uint64)
     for document in range(len(offsets) - 1):
         members = hashes[offsets[document] : offsets[document + 1]]
         bins[:] = _EMPTY
         filled = 0
-        for value in members:
-            bin = value & _BIN_MASK
-            if bins[bin] == _EMPTY:
-                filled += 1
-            bins[bin] = min(bins[bin], value >> _VALUE_SHIFT)
+        for shingle in members:
+            filled += _throw(bins, shingle)
         if len(members):
-            _later_rounds(bins, filled, members, len(members))
+            _later_rounds(bins, filled, members, len(members), thrown)
         for column in range(BINS):
             sketches[document, column] = np.uint32(bins[column] & _LOW)
     return sketches
