@@ -29,6 +29,8 @@ COMMANDS = [
     "plan",
     "ingest",
     "curate",
+    "contamination",
+    "arrange",
     "synthesize",
     "tokenizer",
     "pack",

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
+
+if TYPE_CHECKING:
+    from firnline.curate.whatif import Replay
 
 stdout = Console()
 
@@ -118,3 +121,48 @@ def _trained(row: Mapping[str, Any]) -> str:
     steps = ", ".join(f"{step:,}" for step in row["steps"])
     more = ", ..." if len(row["steps"]) < row["samples"] and len(row["steps"]) > 9 else ""
     return f"trained on in {samples}, at steps {steps}{more} of {row['of_steps']:,}"
+
+
+def print_replay(found: Replay) -> None:
+    """What other thresholds would change: `firnline curate --what-if`."""
+    table = Table(box=SIMPLE_HEAD)
+    columns = ("rule", "language", "documents", "would be", "MB", "would be")
+    for place, column in enumerate(columns):
+        table.add_column(column, justify="left" if place < 2 else "right")
+    for row in found.table.to_pylist():
+        if row["documents_before"] == row["documents_now"]:
+            continue
+        amounts = [f"{row[f'documents_{when}']:,}" for when in ("before", "now")]
+        sizes = [f"{row[f'bytes_{when}'] / 1e6:,.2f}" for when in ("before", "now")]
+        table.add_row(row["rule"] or "(kept)", row["language"], *amounts, *sizes)
+    stdout.print(table)
+    for label, examples in (
+        ("dropped", found.newly_dropped),
+        ("kept", found.newly_kept),
+    ):
+        for example in examples:
+            rule = example.now or example.before or ""
+            line = f"would be {label}: {example.name} ({example.language}, {rule})"
+            stdout.print(line, highlight=False, markup=False, soft_wrap=True)
+    summary = f"of {found.documents:,} documents {found.dropped:,} more would be dropped"
+    stdout.print(f"{summary}, {found.kept:,} more kept", highlight=False)
+    for caveat in found.caveats:
+        stdout.print(f"note: {caveat}", highlight=False, markup=False)
+
+
+def print_contamination(benchmarks: Mapping[str, Mapping[str, Any]]) -> None:
+    """How much of each benchmark a corpus holds: `firnline contamination`."""
+    table = Table(box=SIMPLE_HEAD)
+    kinds = list(next(iter(benchmarks.values()))["tasks_by_kind"]) if benchmarks else []
+    for column in ("benchmark", "tasks", "found", "share of n-grams", "documents", *kinds):
+        table.add_column(column, justify="left" if column == "benchmark" else "right")
+    for name, row in benchmarks.items():
+        figures = (row["tasks"], row["tasks_found"])
+        by_kind = (row["tasks_by_kind"][kind] for kind in kinds)
+        table.add_row(
+            name,
+            *(f"{figure:,}" for figure in figures),
+            f"{row['share']:.1%}",
+            *(f"{figure:,}" for figure in (row["documents"], *by_kind)),
+        )
+    stdout.print(table)

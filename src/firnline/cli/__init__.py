@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from firnline import __version__
+from firnline import __version__, engine
 from firnline.cli.options import app
 from firnline.errors import FirnlineError
 
@@ -77,5 +77,13 @@ def options(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
+    runner: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RUNNER",
+            help="Where work runs: native (this machine, the default), ray, or ray:HOST:PORT.",
+        ),
+    ] = None,
 ) -> None:
     """Options before the command."""
+    engine.use(runner)

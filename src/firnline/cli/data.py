@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from firnline import show
 from firnline.cli.options import (
     AsJson,
     Benchmarks,
@@ -22,19 +25,35 @@ from firnline.cli.options import (
 from firnline.errors import FirnlineError
 from firnline.settings import parse_settings
 
+_KINDS = (
+    "archive",
+    "commits",
+    "directory",
+    "git",
+    "issues",
+    "python",
+    "questions",
+    "table",
+)
+_REPOSITORIES = ("git", "commits")
 
-def parse_source(text: str) -> dict[str, str]:
-    kind, _, rest = text.partition(":")
+
+def parse_source(text: str) -> dict[str, Any]:
+    """A source from `KIND:PATH`; `@REVISION` and `/**` mean something where it reads git."""
+    kind, _, path = text.partition(":")
+    if kind not in _KINDS or not (path or kind == "python"):
+        known = ", ".join(_KINDS)
+        raise FirnlineError(f"no source {text!r}", mend=f"write KIND:PATH; kinds are {known}")
     if kind == "python":
-        return {"kind": kind, "interpreter": rest} if rest else {"kind": kind}
-    if kind == "git" and rest:
-        path, _, revision = rest.partition("@")
-        return {"kind": kind, "path": path, **({"revision": revision} if revision else {})}
-    if kind == "directory" and rest:
-        return {"kind": kind, "path": rest}
-    raise FirnlineError(
-        f"no source {text!r}", mend="write directory:PATH, git:PATH[@REVISION] or python"
-    )
+        return {"kind": kind, "interpreter": path} if path else {"kind": kind}
+    source: dict[str, Any] = {"kind": kind, "path": path}
+    if kind in _REPOSITORIES:
+        source["path"], _, revision = path.partition("@")
+        if revision:
+            source["revision"] = revision
+        if source["path"].endswith("/**"):
+            source |= {"path": source["path"][:-3] or "/", "many": True}
+    return source
 
 
 @app.command()
@@ -42,7 +61,9 @@ def ingest(
     sources: Annotated[
         list[str],
         typer.Argument(
-            help="`directory:PATH`, `git:PATH`, `git:PATH@REVISION`, `python` (`python:PATH`)."
+            help="`KIND:PATH`, where KIND is directory, git, archive, table, commits, issues, "
+            "questions or python (`python` alone: this one). `git:PATH@REVISION` reads a revision, "
+            "`git:PATH/**` every repository below."
         ),
     ],
     out: Out,
@@ -53,20 +74,29 @@ def ingest(
     """Read sources of code into Documents."""
     from firnline.corpus import stage
 
-    config = configure(
-        stage.IngestConfig, settings, sources=[parse_source(text) for text in sources]
-    )
+    given = [parse_source(text) for text in sources]
+    config = configure(stage.IngestConfig, settings, sources=given)
     finish(stage.run(config, out, workers=workers), as_json)
 
 
 @app.command()
 def curate(
-    documents: Documents,
-    out: Out,
+    documents: Annotated[
+        Path, typer.Argument(help="A folder of Documents; with --what-if what --out was then.")
+    ],
+    out: Annotated[Path | None, typer.Option("--out", help="The folder to make.")] = None,
     benchmarks: Benchmarks = None,
     against: Annotated[
         list[Path],
         typer.Option("--against", help="Documents that count as already there; may be repeated."),
+    ] = [],
+    what_if: Annotated[
+        list[str],
+        typer.Option(
+            "--what-if",
+            metavar="RULE=THRESHOLD",
+            help="Say from the ledger what would change; also RULE=LANGUAGE:THRESHOLD, RULE=off.",
+        ),
     ] = [],
     seed: Seed = 0,
     settings: Set = [],
@@ -74,11 +104,56 @@ def curate(
     as_json: AsJson = False,
 ) -> None:
     """Filter, remove duplicates, decontaminate; every decision goes into the ledger."""
+    if what_if:
+        from firnline.curate import whatif
+
+        found = whatif.replay(out or documents, *whatif.parse_changes(what_if))
+        if as_json:
+            print(json.dumps({**asdict(found), "table": found.table.to_pylist()}))
+        else:
+            show.print_replay(found)
+        return
+    if out is None:
+        raise FirnlineError("curate without --out", mend="name the folder to make")
     from firnline.curate import stage
 
     config = configure(stage.CurateConfig, settings, benchmarks=benchmarks, seed=seed)
     result = stage.run(config, documents, out, against=tuple(against), workers=workers)
     finish(result, as_json)
+
+
+@app.command()
+def contamination(
+    documents: Documents,
+    out: Out,
+    benchmarks: Benchmarks = None,
+    settings: Set = [],
+    workers: Workers = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure how much of each benchmark Documents hold; nothing is dropped."""
+    from firnline.curate import exposure
+
+    config = configure(exposure.ExposureConfig, settings, benchmarks=benchmarks)
+    result = exposure.run(config, documents, out, workers=workers)
+    finish(result, as_json)
+    if not as_json:
+        show.print_contamination(result.stats["benchmarks"])
+
+
+@app.command()
+def arrange(
+    documents: Documents,
+    out: Out,
+    settings: Set = [],
+    workers: Workers = None,
+    as_json: AsJson = False,
+) -> None:
+    """Order the files of each repository, what a file imports before it; `pack` takes the order."""
+    from firnline.curate import arrange as arranging
+
+    config = configure(arranging.ArrangeConfig, settings)
+    finish(arranging.run(config, documents, out, workers=workers), as_json)
 
 
 @app.command()

@@ -49,6 +49,9 @@ def pack(
     documents: Documents,
     tokenizer_folder: TokenizerFolder,
     out: Out,
+    order: Annotated[
+        Path | None, typer.Option(help="An arrange folder; its order is then `dependency`.")
+    ] = None,
     settings: Set = [],
     workers: Workers = None,
     as_json: AsJson = False,
@@ -56,8 +59,10 @@ def pack(
     """Encode Documents into token shards."""
     from firnline.tokens import pack as packing
 
-    config = configure(packing.PackConfig, settings)
-    finish(packing.run(config, documents, tokenizer_folder, out, workers=workers), as_json)
+    given = "dependency" if order is not None else None
+    config = configure(packing.PackConfig, settings, order=given)
+    result = packing.run(config, documents, tokenizer_folder, out, order=order, workers=workers)
+    finish(result, as_json)
 
 
 @app.command()
