@@ -113,7 +113,7 @@ def test_programs_may_be_named_like_licenses_and_fixtures() -> None:
 def test_the_syntax_rule_drops_where_it_was_measured() -> None:
     assert first_rule("x\n", "Python", syntax_error_share=0.1) is None
     assert first_rule("x\n", "Python", syntax_error_share=0.11) == "syntax"
-    assert first_rule("x\n", "C", syntax_error_share=0.3) is None
+    assert first_rule("x\n", "C", syntax_error_share=0.2) is None
 
 
 def test_every_rule_has_an_edge() -> None:
