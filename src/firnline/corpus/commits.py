@@ -43,7 +43,7 @@ _TRAILER = re.compile(
     r"(?im)^[ \t]*(?:[a-z][a-z-]*-by|(?:co-?authored|signed[ -]off|reviewed|tested) by|cc|from|to"
     r"|author|committer|git-svn-id|change-id|reviewed-on|bug-url|gitlab-issue)[ \t]*:.*(?:\n|\Z)"
 )
-_ADDRESS = re.compile(r"<?[\w.+-]+@[\w-]+(?:\.[\w-]+)+>?")
+_ADDRESS = re.compile(r"(?<![\w.+-])<?[\w.+-]+@[\w-]+(?:\.[\w-]+)+>?")
 _BOT = re.compile(r"(?i)\[bot\]|\bbot$|^(?:dependabot|renovate|greenkeeper|github-actions)")
 
 

@@ -32,7 +32,7 @@ _REPLY = re.compile(
     r"|(?:—|--|-) *\n(?:You are receiving this|Reply to this email|Sent from).*"
     r"|(?:You are receiving this because|Reply to this email directly).*)\Z"
 )
-_COMMENT = re.compile(r"(?s)<!--.*?-->")  # templates' instructions
+_COMMENT = re.compile(r"(?s)<!--.*?(?:-->|\Z)")  # templates' instructions
 
 
 class IssuesSource(BaseModel):
@@ -127,9 +127,10 @@ def _masked(text: str, names: dict[str, str]) -> str:
         return text
     longest = sorted(names, key=len, reverse=True)
     mention = "|".join(map(re.escape, longest))
+    folded = {name.lower(): place for name, place in names.items()}
     text = re.sub(
         rf"(?i)(?<![\w.-])@({mention})(?![\w-])",
-        lambda match: "@" + _lookup(names, match[1]),
+        lambda match: "@" + folded.get(match[1].lower(), "username"),
         text,
     )
     sharp = [name for name in longest if len(name) > 4 and re.search(r"[\d_-]|.[A-Z]", name)]
@@ -137,8 +138,3 @@ def _masked(text: str, names: dict[str, str]) -> str:
         return text
     word = "|".join(map(re.escape, sharp))
     return re.sub(rf"(?<![\w-])({word})(?![\w-])", lambda match: names[match[1]], text)
-
-
-def _lookup(names: dict[str, str], said: str) -> str:
-    folded = {name.lower(): place for name, place in names.items()}
-    return folded[said.lower()]

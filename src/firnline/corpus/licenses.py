@@ -191,7 +191,7 @@ def _headers(text: str) -> str | None:
 
 def _setup(text: str) -> str | None:
     """setup.cfg and setup.py: the license argument and the classifiers, by their look."""
-    free = re.search(r"^\s*license\s*=\s*[\"']?([^\"'\n]+)", text, re.MULTILINE)
+    free = re.search(r"^[ \t]*license[ \t]*=[ \t]*[\"']?([^\"'\n]+)", text, re.MULTILINE)
     classifiers = re.findall(r"License :: [^\"'\n]+", text)
     return from_metadata(None, [c.strip() for c in classifiers], free[1] if free else None)
 
@@ -204,8 +204,8 @@ def _gemspec(text: str) -> str | None:
 
 def _pom(text: str) -> str | None:
     """Maven: several licenses are a choice. Read by tags, so that no entity is expanded."""
-    block = re.search(r"<licenses>(.*?)</licenses>", text, re.DOTALL)
-    names = re.findall(r"<name>\s*([^<]+?)\s*</name>", block[1]) if block else []
+    block = text.partition("<licenses>")[2].partition("</licenses>")[0]
+    names = re.findall(r"<name>([^<]+)</name>", block)
     return _joined("OR", [found for name in names if (found := from_name(name))])
 
 

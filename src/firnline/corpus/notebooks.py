@@ -23,7 +23,7 @@ _MAGIC = re.compile(
 _CELL_MAGIC = re.compile(r"\s*%%(\w+)")
 # Cell magics after which the cell is in the notebook's language; after others it is not.
 _SAME_LANGUAGE = frozenset({"time", "timeit", "capture", "prun", "python", "python3", "debug"})
-_PICTURE = re.compile(r"\(data:image/[^)]*\)|\bdata:image/[^\"'\s)]*")
+_PICTURE = re.compile(r"\(data:image/[^)\s]*\)|\bdata:image/[^\"'\s)]*")
 
 
 def as_script(content: bytes) -> tuple[bytes, str]:

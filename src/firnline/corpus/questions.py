@@ -28,6 +28,9 @@ from firnline.licenses import canonical
 _BUCKET = 20_000
 """Question numbers whose posts are put together at once: about 25 MB of Stack Overflow."""
 _SPILL_BYTES = 16 << 20
+_POST_CHARS = 100_000
+"""Stack Exchange allows 30,000. A longer text is not taken apart as HTML: the standard library's
+parser needs quadratic time for hostile ones."""
 
 _FIELDS = (
     *("Id", "PostTypeId", "ParentId", "AcceptedAnswerId", "Score", "Title", "Tags", "Body"),
@@ -296,7 +299,7 @@ def _answer(given: Any, number: int) -> Answer:
 
 
 def _plain(text: str) -> str:
-    return as_text(text) if looks_like_html(text) else text.strip()
+    return as_text(text) if len(text) < _POST_CHARS and looks_like_html(text) else text.strip()
 
 
 def _score(value: Any) -> int:
