@@ -73,6 +73,7 @@ _PHRASES: tuple[tuple[str, ...], ...] = (
     ("FSL-1.1-ALv2", "functional source license version 1.1"),
     ("Parity-7.0.0", "the parity public license"),
     ("LicenseRef-Confluent-Community-1.0", "confluent community license"),
+    ("UCL-1.0", "upstream compatibility license"),
     ("SSPL-1.0", "server side public license"),
     ("BUSL-1.1", "business source license 1.1"),
     ("Elastic-2.0", "elastic license 2.0"),
@@ -152,6 +153,7 @@ _PHRASES: tuple[tuple[str, ...], ...] = (
     ("ISC", _ISC_2, "provided that the above copyright notice"),
     ("0BSD", f"{_ISC} fee is hereby granted"),
     ("0BSD", f"{_ISC_2} fee is hereby granted"),
+    ("Sleepycat", _BSD, "how to obtain complete source code for"),  # copyleft, unlike all of BSD
     ("BSD-3-Clause-No-Nuclear-License", _BSD, _ENDORSE, "nuclear facility"),
     ("BSD-3-Clause-No-Military-License", _BSD, _ENDORSE, "military"),
     ("BSD-4-Clause", _BSD, _ENDORSE, "all advertising materials mentioning features"),
@@ -162,7 +164,6 @@ _PHRASES: tuple[tuple[str, ...], ...] = (
     ("BSD-1-Clause", _BSD, "of source code must retain"),
     ("libpng-2.0", "png reference library license version 2"),
     ("Zlib", "this software is provided as is", "altered source versions must be plainly marked"),
-    ("Sleepycat", "sleepycat"),
 )
 
 _CREATIVE_COMMONS = re.compile(
