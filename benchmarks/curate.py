@@ -13,6 +13,8 @@ curated by the `curate` stage at its defaults, decontaminated against `basics` a
 - `peak_gib`: the most memory of the process and its workers together. Every 0.2 seconds the
   proportional set size (PSS) of each is read from the kernel: pages that several share count
   once, page cache counts nothing.
+- `peak_disk_gib`: the most the stage's folder held at one time, sampled too; the output with it.
+  `predicted_memory_gib` and `predicted_disk_gib` are what `firnline plan` says beforehand.
 - `cpu_seconds`: user and system time of all processes, and `ms_per_mb` of it for each MB.
 - `vs_datatrove`: over datatrove's MB/s, with as many processes, on the sample: every k-th
   document of the corpus. Its nearest equal pipeline: Parquet reader, three rules of StarCoder as
@@ -46,6 +48,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from firnline.benchmarks.problems import load
+from firnline.curate.cost import predict
 from firnline.documents import DOCUMENT_SCHEMA, document_shards, read_batches
 from firnline.errors import FirnlineError
 
@@ -149,7 +152,7 @@ def measure(
     command += ["--workers", str(arguments.workers), "--child", str(documents), str(out)]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    peak = Peak(process.pid)
+    peak = Peak(process.pid, out)
     output, _ = process.communicate()
     peak.stop()
     if process.returncode:
@@ -157,24 +160,30 @@ def measure(
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     result: dict[str, Any] = json.loads(output.splitlines()[-1])
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    result |= {"peak_gib": peak.bytes / (1 << 30), "cpu_seconds": cpu}
+    result |= {"peak_gib": peak.memory / (1 << 30), "peak_disk_gib": peak.disk / (1 << 30)}
+    result["cpu_seconds"] = cpu
+    content = round(result["content_mb"] * 1e6)
+    expected = predict(content, result["documents"], arguments.workers)
+    result["predicted_memory_gib"] = expected.memory_gib
+    result["predicted_disk_gib"] = expected.disk_gib
     result["ms_per_mb"] = 1000 * cpu / result["content_mb"]
     shares = ", ".join(f"{name} {seconds:.1f}" for name, seconds in result["pass_seconds"].items())
     print(
         f"{label}: {result['content_mb']:,.1f} MB, {result['documents']:,} documents, "
         f"{result['seconds']:.1f} s ({shares}), {result['mb_per_second']:.1f} MB/s, "
-        f"{result['ms_per_mb']:.0f} ms of CPU for each MB, peak {result['peak_gib']:.2f} GiB",
+        f"{result['ms_per_mb']:.0f} ms of CPU for each MB, peak {result['peak_gib']:.2f} GiB "
+        f"and {result['peak_disk_gib']:.2f} GiB of disk",
         flush=True,
     )
     return result
 
 
 class Peak:
-    """Samples the memory of a process and all below it until `stop`."""
+    """Samples the memory of a process and all below it, and its stage's disk, until `stop`."""
 
-    def __init__(self, pid: int) -> None:
-        self.bytes = 0
-        self._pid = pid
+    def __init__(self, pid: int, out: Path) -> None:
+        self.memory = self.disk = 0
+        self._pid, self._out = pid, out
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._watch)
         self._thread.start()
@@ -184,8 +193,18 @@ class Peak:
         self._thread.join()
 
     def _watch(self) -> None:
+        partial = self._out.with_name(f".{self._out.name}.partial")
         while not self._done.wait(SAMPLING_SECONDS):
-            self.bytes = max(self.bytes, sum(map(pss, tree(self._pid))))
+            self.memory = max(self.memory, sum(map(pss, tree(self._pid))))
+            self.disk = max(self.disk, sum(map(allocated, partial.rglob("*"))))
+
+
+def allocated(path: Path) -> int:
+    """Bytes of disk of a file; 0 where it is gone."""
+    try:
+        return path.lstat().st_blocks * 512
+    except OSError:
+        return 0
 
 
 def tree(pid: int) -> list[int]:
