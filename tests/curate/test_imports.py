@@ -23,7 +23,8 @@ from hypothesis import strategies as st
 from tree_sitter import Language, Parser
 
 from firnline.curate.imports import DECLARES, LANGUAGES, is_local, read_imports
-from firnline.curate.resolve import Repository, Resolver
+from firnline.curate.repository import Repository
+from firnline.curate.resolve import Resolver
 from firnline.languages import LANGUAGES as TABLE
 from firnline.languages import detect
 

@@ -26,19 +26,20 @@ import numpy as np
 import pyarrow as pa
 
 from firnline.documents import buffers
-from firnline.kernels import statements
+from firnline.kernels import literals
+from firnline.kernels.statements import import_statements
 
 _FAMILIES = {
-    "Python": statements.PYTHON,
-    "Cython": statements.PYTHON,
-    "C": statements.C,
-    "C++": statements.C,
-    "Java": statements.JAVA,
-    "C#": statements.CSHARP,
-    "JavaScript": statements.SCRIPT,
-    "TypeScript": statements.SCRIPT,
-    "Go": statements.GO,
-    "Rust": statements.RUST,
+    "Python": literals.PYTHON,
+    "Cython": literals.PYTHON,
+    "C": literals.C,
+    "C++": literals.C,
+    "Java": literals.JAVA,
+    "C#": literals.CSHARP,
+    "JavaScript": literals.SCRIPT,
+    "TypeScript": literals.SCRIPT,
+    "Go": literals.GO,
+    "Rust": literals.RUST,
 }
 LANGUAGES = tuple(_FAMILIES)
 """The languages whose imports are read."""
@@ -46,47 +47,55 @@ LANGUAGES = tuple(_FAMILIES)
 DECLARES = "="
 """A line that begins with this sign is a declaration, every other one is an import."""
 
+# Quantifiers are possessive (`*+`): what they took is not given back, so that text without the
+# sign that is looked for costs no more than one scan.
 _NAME = rb"[\w\x80-\xff]"
 _GAP = rb"(?:[ \t\f]|\\\r?\n)"
-_PYTHON_IMPORT = re.compile(rb"c?import" + _GAP + rb"+((?:[^\n;#\\]|\\\r?\n)+)")
+_DOTTED = _NAME + rb"++(?:\s*+\.\s*+" + _NAME + rb"++)*+"
+_NOTE = rb"//[^\n]*+|/\*(?:[^*]|\*(?!/))*+(?:\*/)?+"
+_PYTHON_IMPORT = re.compile(rb"c?import" + _GAP + rb"++((?:[^\n;#\\]|\\\r?\n)++)")
 _PYTHON_FROM = re.compile(
-    rb"from" + _GAP + rb"*((?:\.|" + _GAP + rb")*)(" + _NAME + rb"*(?:" + _GAP + rb"*\."
-    + _GAP + rb"*" + _NAME + rb"+)*)" + _GAP + rb"*\bc?import\b" + _GAP
-    + rb"*(?:\(((?:[^)#]|#[^\n]*)*)\)?|((?:[^\n;#\\]|\\\r?\n)*))"
+    rb"from" + _GAP + rb"*+((?:\." + _GAP + rb"*+)*+)((?:(?!c?import\b)" + _NAME + rb"++(?:" + _GAP
+    + rb"*+\." + _GAP + rb"*+" + _NAME + rb"++)*+)?+)" + _GAP + rb"*+c?import\b" + _GAP
+    + rb"*+(?:\(((?:[^)#]|#[^\n]*+)*+)|((?:[^\n;#\\]|\\\r?\n)*+))"
 )  # fmt: skip
 _PYTHON_COMMENT = re.compile(rb"#[^\n]*|\\\r?\n")
-_PYTHON_PATH = re.compile(rb"[A-Za-z_\x80-\xff]" + _NAME + rb"*(?:\." + _NAME + rb"+)*")
+_PYTHON_PATH = re.compile(rb"[A-Za-z_\x80-\xff]" + _NAME + rb"*+(?:\." + _NAME + rb"++)*+")
 _INCLUDE = re.compile(
-    rb"#[ \t]*(?:include_next|include|import)\b[ \t]*([<\"])[ \t]*([^>\"\r\n]+?)[ \t]*[>\"]"
+    rb"#[ \t]*+(?:include_next|include|import)\b[ \t]*+([<\"])([^>\"\r\n]++)[>\"]"
 )
-_JAVA_IMPORT = re.compile(rb"import\s+(?:static\s+)?([\w$.\x80-\xff]+(?:\s*\.\s*\*)?)\s*;")
-_JAVA_PACKAGE = re.compile(rb"package\s+([\w$.\x80-\xff]+)\s*;")
+_JAVA_IMPORT = re.compile(rb"import\s++(?:static\s++)?+([\w$.\x80-\xff]++(?:\s*+\*)?+)\s*+;")
+_JAVA_PACKAGE = re.compile(rb"package\s++([\w$.\x80-\xff]++)\s*+;")
 _USING = re.compile(
-    rb"using\s+(?:static\s+|unsafe\s+)?(?:" + _NAME + rb"+\s*=\s*)?(?:" + _NAME + rb"+::)?"
-    rb"(" + _NAME + rb"+(?:\s*\.\s*" + _NAME + rb"+)*)\s*(?:<[^;={}()]*)?;"
+    rb"using\s++(?:static\s++|unsafe\s++)?+(?:"
+    + _NAME
+    + rb"++\s*+=\s*+)?+(?:"
+    + _NAME
+    + rb"++::)?+"
+    rb"(" + _DOTTED + rb")\s*+(?:<[^;={}()]*+)?+;"
 )
-_NAMESPACE = re.compile(rb"namespace\s+(" + _NAME + rb"+(?:\s*\.\s*" + _NAME + rb"+)*)\s*[{;]")
-_STRING = re.compile(rb"([\"'])([^\"'\r\n\\]+)\1")
+_NAMESPACE = re.compile(rb"namespace\s++(" + _DOTTED + rb")\s*+[{;]")
+_STRING = re.compile(rb"([\"'])([^\"'\r\n\\]++)\1")
 _GO_IMPORT = re.compile(
-    rb"import\s*(?:\(((?:[^)/\"`]|//[^\n]*|/\*.*?\*/|\"[^\"\n]*\"|`[^`]*`|/)*)\)"
-    rb"|(?:[\w.\x80-\xff]+\s+)?([\"`][^\"`\n]+[\"`]))",
-    re.DOTALL,
+    rb"import\s*+(?:\(((?:[^)/\"`]|" + _NOTE + rb"|\"[^\"\n]*+\"|`[^`]*+`|/)*+)\)"
+    rb"|(?:[\w.\x80-\xff]++\s++)?+([\"`][^\"`\n]++[\"`]))"
 )
-_GO_PACKAGE = re.compile(rb"package\s+(" + _NAME + rb"+)")
-_GO_PATH = re.compile(rb"//[^\n]*|/\*.*?\*/|[\"`]([^\"`\n]+)[\"`]", re.DOTALL)
-_RUST_MOD = re.compile(rb"mod\s+(?:r#)?(" + _NAME + rb"+)\s*;")
-_RUST_INLINE = re.compile(rb"mod\s+(?:r#)?(" + _NAME + rb"+)\s*\{")
-_RUST_PATH = re.compile(rb"#\[path\s*=\s*\"([^\"\n]+)\"\][^;{}]*$")
-_RUST_USE = re.compile(rb"use\s+([^;=()$!]+);")
-_RUST_TOKEN = re.compile(rb"::|[{},*]|" + _NAME + rb"+")
-_COMMENT = re.compile(rb"//[^\n]*|/\*.*?\*/", re.DOTALL)
+_GO_PATH = re.compile(_NOTE + rb"|[\"`]([^\"`\n]++)[\"`]")
+_GO_PACKAGE = re.compile(rb"package\s++(" + _NAME + rb"++)")
+_RUST_MOD = re.compile(rb"mod\s++(?:r#)?+(" + _NAME + rb"++)\s*+([;{])")
+_RUST_PATH = re.compile(rb"#\[path\s*+=\s*+\"([^\"\n]++)\"\][^;{}]*+$")
+_RUST_USE = re.compile(rb"use\s++([^;=()$!]++);")
+_RUST_TOKEN = re.compile(rb"::|[{},*]|" + _NAME + rb"++")
+_COMMENT = re.compile(_NOTE)
 _MANIFESTS = {
     "package.json": re.compile(rb"^  ?(?:  )?\t?\"name\"\s*:\s*\"([^\"\n]+)\"", re.MULTILINE),
     "Cargo.toml": re.compile(rb"^\[package\][^\[]*?^name\s*=\s*\"([^\"\n]+)\"", re.M | re.S),
     "go.mod": re.compile(rb"^module\s+\"?([^\s\"]+)", re.MULTILINE),
 }
 
-_Reader = Callable[[memoryview, int, int, Sequence[str]], Iterator[str]]
+_Reader = Callable[[re.Match[bytes], list[str]], Iterator[str]]
+_LONGEST = 1 << 14  # bytes of a statement: in broken code its end may not come
+_DEEPEST = 32  # braces in one `use`
 
 
 def read_imports(
@@ -101,21 +110,24 @@ def read_imports(
     found: list[dict[str, None]] = [{} for _ in languages]
     view = memoryview(data)
     if families.any():
-        rows = statements.import_statements(data, offsets, families)
-        ends = offsets[rows[0] + 1]
-        modules: list[str] = []  # the inline modules around a statement
+        rows = import_statements(data, offsets, families)
+        ends = np.minimum(rows[1] + _LONGEST, offsets[rows[0] + 1])
+        modules: list[str] = []  # Rust: the inline modules around a statement
+        read_to = 0
         for row, start, level, end in zip(
             *(column.tolist() for column in (*rows, ends)), strict=True
         ):
-            if families[row] == statements.RUST:
-                del modules[level:]
-                if match := _RUST_INLINE.match(view, start, end):
-                    modules.append(_text(match[1]))
-            reader = _READERS[families[row]]
-            found[row].update(dict.fromkeys(reader(view, start, end, modules)))
+            if start < read_to:
+                continue
+            del modules[level:]
+            for pattern, reader in _READERS[families[row]]:
+                if match := pattern.match(view, start, end):
+                    found[row].update(dict.fromkeys(reader(match, modules)))
+                    read_to = match.end()
+                    break
     for row, path in enumerate(paths):
-        pattern = _MANIFESTS.get(path.rpartition("/")[2])
-        if pattern and (match := pattern.search(view, offsets[row], offsets[row + 1])):
+        manifest = _MANIFESTS.get(path.rpartition("/")[2])
+        if manifest and (match := manifest.search(view, offsets[row], offsets[row + 1])):
             found[row][DECLARES + _text(match[1])] = None
     return [list(lines) for lines in found]
 
@@ -124,72 +136,68 @@ def _text(data: bytes) -> str:
     return "".join(data.decode("utf-8", "replace").split())
 
 
-def _python(data: memoryview, start: int, end: int, _: Sequence[str]) -> Iterator[str]:
-    if data[start] == 102:  # from
-        if match := _PYTHON_FROM.match(data, start, end):
-            module = _text(_PYTHON_COMMENT.sub(b"", match[1] + match[2]))
-            names = _PYTHON_COMMENT.sub(b" ", match[3] if match[3] is not None else match[4])
-            for part in names.split(b","):
-                name = part.split()[:1]
-                if name and module and (name[0] == b"*" or _PYTHON_PATH.fullmatch(name[0])):
-                    yield f"{module}:{_text(name[0])}"
-    elif match := _PYTHON_IMPORT.match(data, start, end):
-        for part in _PYTHON_COMMENT.sub(b" ", match[1]).split(b","):
-            path = b"".join(part.split(b" as ")[0].split())
-            if _PYTHON_PATH.fullmatch(path):
-                yield _text(path)
+def _python_import(match: re.Match[bytes], _: list[str]) -> Iterator[str]:
+    for part in _PYTHON_COMMENT.sub(b" ", match[1]).split(b","):
+        path = b"".join(part.split(b" as ")[0].split())
+        if _PYTHON_PATH.fullmatch(path):
+            yield _text(path)
 
 
-def _c(data: memoryview, start: int, end: int, _: Sequence[str]) -> Iterator[str]:
-    if match := _INCLUDE.match(data, start, end):
-        yield match[1].decode() + match[2].decode("utf-8", "replace").replace("\\", "/")
+def _python_from(match: re.Match[bytes], _: list[str]) -> Iterator[str]:
+    module = _text(_PYTHON_COMMENT.sub(b"", match[1] + match[2]))
+    names = _PYTHON_COMMENT.sub(b" ", match[3] if match[3] is not None else match[4])
+    for part in names.split(b","):
+        name = part.split()[:1]
+        if name and module and (name[0] == b"*" or _PYTHON_PATH.fullmatch(name[0])):
+            yield f"{module}:{_text(name[0])}"
 
 
-def _java(data: memoryview, start: int, end: int, _: Sequence[str]) -> Iterator[str]:
-    if match := _JAVA_IMPORT.match(data, start, end):
-        yield _text(match[1])
-    elif match := _JAVA_PACKAGE.match(data, start, end):
-        yield DECLARES + _text(match[1])
+def _include(match: re.Match[bytes], _: list[str]) -> Iterator[str]:
+    path = match[2].strip().decode("utf-8", "replace").replace("\\", "/")
+    if path:
+        yield match[1].decode() + path
 
 
-def _csharp(data: memoryview, start: int, end: int, _: Sequence[str]) -> Iterator[str]:
-    if match := _USING.match(data, start, end):
-        yield _text(match[1])
-    elif match := _NAMESPACE.match(data, start, end):
-        yield DECLARES + _text(match[1])
+def _import(match: re.Match[bytes], _: list[str]) -> Iterator[str]:
+    yield _text(match[1])
 
 
-def _script(data: memoryview, start: int, end: int, _: Sequence[str]) -> Iterator[str]:
-    if match := _STRING.match(data, start, end):
-        yield match[2].decode("utf-8", "replace")
+def _declaration(match: re.Match[bytes], _: list[str]) -> Iterator[str]:
+    yield DECLARES + _text(match[1])
 
 
-def _go(data: memoryview, start: int, end: int, _: Sequence[str]) -> Iterator[str]:
-    if match := _GO_IMPORT.match(data, start, end):
-        for path in _GO_PATH.findall(match[1] if match[2] is None else match[2]):
-            if path:
-                yield _text(path)
-    elif match := _GO_PACKAGE.match(data, start, end):
-        yield DECLARES + _text(match[1])
+def _script(match: re.Match[bytes], _: list[str]) -> Iterator[str]:
+    yield match[2].decode("utf-8", "replace")
 
 
-def _rust(data: memoryview, start: int, end: int, modules: Sequence[str]) -> Iterator[str]:
-    if match := _RUST_MOD.match(data, start, end):
-        before = bytes(data[max(0, start - 200) : start])
-        given = _RUST_PATH.search(before)
-        folder = "".join(f"{name}/" for name in modules)
-        yield f"mod {folder}{_text(match[1])}" + (f"@{folder}{_text(given[1])}" if given else "")
-    elif match := _RUST_USE.match(data, start, end):
-        for path in _use_tree(_COMMENT.sub(b" ", match[1]).replace(b"r#", b"")):
-            place, *rest = path
-            if place not in ("self", "super"):
-                yield "::".join(path)
-                continue
-            while rest and rest[0] == "super":
-                rest.pop(0)
-            ups = len(path) - len(rest) - (path[0] == "self") - len(modules)
-            if ups >= 0:  # else it stays inside the file's own inline modules
-                yield "::".join([*(["super"] * ups or ["self"]), *rest])
+def _go_import(match: re.Match[bytes], _: list[str]) -> Iterator[str]:
+    for path in _GO_PATH.findall(match[1] if match[2] is None else match[2]):
+        if path:
+            yield _text(path)
+
+
+def _rust_mod(match: re.Match[bytes], modules: list[str]) -> Iterator[str]:
+    name = _text(match[1])
+    if match[2] == b"{":
+        modules.append(name)
+        return
+    before = bytes(match.string[max(0, match.start() - 200) : match.start()])
+    given = _RUST_PATH.search(before)
+    folder = "".join(f"{module}/" for module in modules)
+    yield f"mod {folder}{name}" + (f"@{folder}{_text(given[1])}" if given else "")
+
+
+def _rust_use(match: re.Match[bytes], modules: list[str]) -> Iterator[str]:
+    for path in _use_tree(_COMMENT.sub(b" ", match[1]).replace(b"r#", b"")):
+        place, *rest = path
+        if place not in ("self", "super"):
+            yield "::".join(path)
+            continue
+        while rest and rest[0] == "super":
+            rest.pop(0)
+        ups = len(path) - len(rest) - (place == "self") - len(modules)
+        if ups >= 0:  # else it stays inside the file's own inline modules
+            yield "::".join([*(["super"] * ups or ["self"]), *rest])
 
 
 def _use_tree(text: bytes) -> Iterator[list[str]]:
@@ -198,6 +206,8 @@ def _use_tree(text: bytes) -> Iterator[list[str]]:
     path: list[str] = []
     renamed = False
     for token in [*_RUST_TOKEN.findall(text), b","]:
+        if token == b"{" and len(prefixes) == _DEEPEST:
+            return
         if token == b"{":
             prefixes.append(path)
             path = list(path)
@@ -220,14 +230,14 @@ def _use_tree(text: bytes) -> Iterator[list[str]]:
             yield list(path)
 
 
-_READERS: dict[int, _Reader] = {
-    statements.PYTHON: _python,
-    statements.C: _c,
-    statements.JAVA: _java,
-    statements.CSHARP: _csharp,
-    statements.SCRIPT: _script,
-    statements.GO: _go,
-    statements.RUST: _rust,
+_READERS: dict[int, tuple[tuple[re.Pattern[bytes], _Reader], ...]] = {
+    literals.PYTHON: ((_PYTHON_FROM, _python_from), (_PYTHON_IMPORT, _python_import)),
+    literals.C: ((_INCLUDE, _include),),
+    literals.JAVA: ((_JAVA_IMPORT, _import), (_JAVA_PACKAGE, _declaration)),
+    literals.CSHARP: ((_USING, _import), (_NAMESPACE, _declaration)),
+    literals.SCRIPT: ((_STRING, _script),),
+    literals.GO: ((_GO_IMPORT, _go_import), (_GO_PACKAGE, _declaration)),
+    literals.RUST: ((_RUST_USE, _rust_use), (_RUST_MOD, _rust_mod)),
 }
 
 

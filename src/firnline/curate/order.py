@@ -14,7 +14,8 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from firnline.curate.imports import DECLARES, LANGUAGES, is_local
-from firnline.curate.resolve import Repository, Resolver
+from firnline.curate.repository import Repository
+from firnline.curate.resolve import Resolver
 from firnline.kernels.dependencies import dependency_order
 from firnline.stage import Stats
 
@@ -67,7 +68,7 @@ class _Graph:
 
     def add(self, start: int, table: pa.Table) -> None:
         """Resolves the imports of one repository, whose rows begin at `start`."""
-        lines = [text.split("\n") if text else [] for text in table["lines"].to_pylist()]
+        lines = _Lines(table["lines"].to_pylist())
         paths, languages = table["path"].to_pylist(), table["language"].to_pylist()
         resolver = Resolver(Repository(table["repo"][0].as_py(), paths, languages, lines))
         for file, own in enumerate(lines):
@@ -142,6 +143,20 @@ class _Graph:
             for row in sums.to_pylist()
             if row["language"] in LANGUAGES
         }
+
+
+class _Lines(Sequence[Sequence[str]]):
+    """Lines of each text, split when they are asked for: a repository can have a million files."""
+
+    def __init__(self, texts: list[str]) -> None:
+        self._texts = texts
+
+    def __len__(self) -> int:
+        return len(self._texts)
+
+    def __getitem__(self, file: Any) -> Any:
+        text = self._texts[file]
+        return text.split("\n") if text else []
 
 
 def _holds(members: Sequence[int], file: int) -> bool:
