@@ -23,6 +23,7 @@ _MAGIC = re.compile(
 _CELL_MAGIC = re.compile(r"\s*%%(\w+)")
 # Cell magics after which the cell is in the notebook's language; after others it is not.
 _SAME_LANGUAGE = frozenset({"time", "timeit", "capture", "prun", "python", "python3", "debug"})
+_LINE_COMMENTS = frozenset({"#", "//", "--", "%", ";", "!"})
 _PICTURE = re.compile(r"\(data:image/[^)\s]*\)|\bdata:image/[^\"'\s)]*")
 
 
@@ -73,7 +74,7 @@ def _language(row: dict[str, Any]) -> str:
 
 
 def _comment_sign(language: str) -> str:
-    return next((s for s in LANGUAGES[language].comments if s not in ('"""', "/*", "(*")), "#")
+    return next((s for s in LANGUAGES[language].comments if s in _LINE_COMMENTS), "#")
 
 
 def _cells(row: dict[str, Any]) -> Iterator[tuple[str, str]]:
