@@ -6,11 +6,15 @@ Speed is content bytes over CPU seconds of one thread, the best of three, after 
 compiles; the three libraries take the same documents (datatrove, being slow, a sample of them).
 
 - Ours: from a content column to 256 bins of 5-token shingles.
-- rensa: `RMinHash` with 256 hashes, its full digest, one thread. It takes shingles, so Python
-  makes them (the same tokens), in the two ways we know, of which the faster counts:
-  joined bytes, and hashes combined in NumPy. `vs_rensa` is from text to digest;
-  `vs_rensa_digest_only` gives rensa its shingles ready and compares our whole path with its
-  digest alone.
+- rensa 0.5: `RMinHash`, its full-set digest of 256 hashes, one thread. It takes shingles and has
+  no tokenizer, so Python makes them (the same tokens), in the two ways we know: joined bytes, and
+  hashes combined in NumPy. `vs_rensa` is from text to digest, by the faster of the two.
+- `vs_rensa_digest_only` gives rensa its shingles ready, as byte strings, and compares our whole
+  path from text with its digest alone. `vs_rensa_ready_hashes` gives both the shingles' hashes
+  ready. (Its full-set digest is fast similarity sketching, as ours is.)
+- Beside these, from ready hashes: `rensa_rho_mb_per_second`, its pipeline that samples token
+  positions and is therefore no digest of the set, and `rensa_cminhash_mb_per_second`, its
+  C-MinHash, one hash for each token and slot. None of the ratios uses them.
 - datatrove: its signature step at its defaults (14 x 8 hashes, normalised English words),
   without writing the signatures.
 
@@ -55,7 +59,9 @@ from firnline.curate.duplicates import (
     shingle_sets_batch,
     sketch_batch,
 )
+from firnline.curate.keyfiles import ArrayKeys
 from firnline.documents import document_shards, read_batches
+from firnline.kernels.sketch import sketch_sets
 
 TOKEN = re.compile(rb"[A-Za-z0-9_\x80-\xff]+|[^ \t\n\r\x0b\x0c]")
 SUFFIXES = {
@@ -140,13 +146,13 @@ def measure_speed(contents: list[bytes]) -> dict[str, float | int | None]:
     ours = size / cpu_seconds(lambda: sketch_batch(column))
     print(f"ours: {size:.1f} MB at {ours:.1f} MB/s, {len(contents):,} documents")
     figures: dict[str, float | int | None] = {"mb_per_second": ours}
-    figures |= dict.fromkeys(
-        ("vs_rensa", "vs_rensa_digest_only", "rensa_mb_per_second", "rensa_digest_mb_per_second")
-    )
+    figures |= dict.fromkeys(("vs_rensa", "vs_rensa_digest_only", "vs_rensa_ready_hashes"))
+    figures["rensa_mb_per_second"] = None
+    figures |= dict.fromkeys(f"rensa_{x}_mb_per_second" for x in ("digest", "rho", "cminhash"))
     if not importlib.util.find_spec("rensa"):
         print("rensa is not installed: pip install 'firnline[bench]'")
         return figures
-    from rensa import RMinHash
+    from rensa import CMinHash, RMinHash
 
     def joined() -> None:
         for content in contents:
@@ -164,6 +170,10 @@ def measure_speed(contents: list[bytes]) -> dict[str, float | int | None]:
     sample = contents[: max(1, len(contents) // 8)]  # ready shingles take a lot of memory
     sample_size = sum(map(len, sample)) / 1e6
     ready = [joined_shingles(content) for content in sample]
+    parts = [hashed_shingles(content) for content in sample]
+    offsets = np.cumsum([0, *map(len, parts)], dtype=np.uint64)
+    flat = np.concatenate(parts)
+    sets = [part.tolist() for part in parts]
 
     def digest() -> None:
         for shingles in ready:
@@ -171,16 +181,31 @@ def measure_speed(contents: list[bytes]) -> dict[str, float | int | None]:
             sketch.update(shingles)
             sketch.digest()
 
-    alone = sample_size / cpu_seconds(digest)
+    modes = {
+        "strings": digest,
+        "hashes": lambda: RMinHash.digest_matrix_from_flat_token_hashes(flat, offsets, 256, 42),
+        "rho": lambda: RMinHash.digest_matrix_from_flat_token_hashes_rho(flat, offsets, 256, 42),
+        "cminhash": lambda: CMinHash.digests64_from_token_hash_sets(sets, 256, 42),
+    }
+    speeds = {name: sample_size / cpu_seconds(mode) for name, mode in modes.items()}
+    sample_column = pa.array([content.decode() for content in sample], pa.large_string())
+    our_sets = shingle_sets_batch(sample_column)
+    sketch_sets(*our_sets)  # compiles
+    our_hashes = sample_size / cpu_seconds(lambda: sketch_sets(*our_sets))
     print(
+        f"ours from ready hashes: {our_hashes:.1f} MB/s\n"
         f"rensa: from text {rates['joined']:.1f} MB/s (joined bytes), {rates['hashed']:.1f} MB/s "
-        f"(hashes in NumPy); digest of ready shingles {alone:.1f} MB/s"
+        "(hashes in NumPy); digest of ready shingles "
+        + ", ".join(f"{name} {speed:.1f} MB/s" for name, speed in speeds.items())
     )
     return figures | {
         "vs_rensa": ours / rensa,
-        "vs_rensa_digest_only": ours / alone,
+        "vs_rensa_digest_only": ours / speeds["strings"],
+        "vs_rensa_ready_hashes": our_hashes / speeds["hashes"],
         "rensa_mb_per_second": rensa,
-        "rensa_digest_mb_per_second": alone,
+        "rensa_digest_mb_per_second": speeds["strings"],
+        "rensa_rho_mb_per_second": speeds["rho"],
+        "rensa_cminhash_mb_per_second": speeds["cminhash"],
     }
 
 
@@ -247,10 +272,10 @@ def measure_recall(documents: list[bytes]) -> dict[str, float | int | None]:
     keys = band_keys(sketch_batch(column))
     candidates = sharing(keys.tolist())
     result = near_duplicates(
-        keys,
-        np.arange(len(documents)),
+        ArrayKeys(keys),
+        np.arange(len(documents), dtype=np.uint32),
         lambda rows: shingle_sets_batch(column.take(pa.array(rows))),
-        sizes=np.array([len(document) for document in documents]),
+        sizes=np.array([len(document) for document in documents], dtype=np.uint32),
     )
     dropped = [(int(k), row) for row, k in enumerate(result.keeper) if k != row]
     confirmed = sum(abs(truth.get(pair, 0.0) - result.jaccard[pair[1]]) < 1e-6 for pair in dropped)
