@@ -23,7 +23,7 @@ from firnline.kernels.lexical import features
 from firnline.kernels.structure import PROSE, structure
 from firnline.languages import LANGUAGES
 
-LONGEST_BYTES = 1 << 20
+LONGEST_BYTES = 1 << 19
 """Longer documents are not parsed."""
 STEPS_PER_BYTE = 8
 """The parser stops after this many steps for each byte (code takes 0.2 to 2.2).
@@ -37,7 +37,7 @@ _FEWEST_BYTES = 200
 # What ends a language's lines of code, as shares of them: at least and at most so many in `;{}`, at
 # most so many in `>`, `:`, `.?!`, and at most so many plain words at their beginning, on the mean.
 # Each is where about 2 of 1,000 real files lie beyond (docs/rules.md).
-_USUAL: dict[str, tuple[float, float, float, float, float, float]] = {
+USUAL: dict[str, tuple[float, float, float, float, float, float]] = {
     "Python": (0.0, 0.2, 0.0, 0.5, 0.4, 2.0),
     "Java": (0.25, 1.0, 0.08, 0.2, 0.01, 3.0),
     "C": (0.0, 1.0, 0.45, 0.25, 0.03, 1.8),
@@ -58,7 +58,7 @@ _ANY = (0.0, 1.0, 1.0, 1.0, 1.0, 9.0)
 
 @cache
 def _usual(language: str) -> tuple[float, ...]:
-    return _USUAL.get(language, _ANY)
+    return USUAL.get(language, _ANY)
 
 
 def suspects(
@@ -91,10 +91,10 @@ def error_shares(
     """The share of each document's bytes that lie in errors of its tree; NaN where none was parsed.
 
     In errors are the tokens that belong to an ERROR node itself; comments and what lies below one
-    but was parsed whole are not, so that one missing brace does not make a whole file an error. A MISSING
-    token counts as one byte. Parsed is what `suspected` says, or `every` document, or (with
-    neither) what `suspects` names; never one without a grammar, longer than LONGEST_BYTES, or one
-    on which the parser gives up. `content` is a large_string array.
+    but was parsed whole are not, so that one missing brace does not make a whole file an error. A
+    MISSING token counts as one byte. Parsed is what `suspected` says, or `every` document, or
+    (with neither) what `suspects` names; never one without a grammar, longer than LONGEST_BYTES,
+    or one on which the parser gives up. `content` is a large_string array.
     """
     data, offsets = buffers(content)
     if every:
