@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from firnline import recipe
+from firnline.documents import DOCUMENT_SCHEMA
 from firnline.errors import FirnlineError
-from firnline.plan import plan
+from firnline.plan import plan, plan_curation
 
 
 def test_the_paper_s_model_is_planned_from_table_1() -> None:
@@ -49,3 +54,34 @@ def test_unknown_devices_are_one_line() -> None:
         plan(recipe.load("quickstart"), "abacus")
     with pytest.raises(FirnlineError, match="0 devices"):
         plan(recipe.load("quickstart"), "cpu", 0)
+
+
+def test_curation_of_a_folder_is_planned_from_its_footers(tmp_path: Path) -> None:
+    rows = [
+        {
+            "id": bytes([n] * 16),
+            "content_hash": bytes(16),
+            "repo": "r",
+            "path": f"{n}.py",
+            "revision": "",
+            "language": "Python",
+            "size": 1,
+            "source": "table",
+            "content": "x = 1\n" * 1000 * n,
+        }
+        for n in range(10)
+    ]
+    table = pa.Table.from_pylist(rows, schema=DOCUMENT_SCHEMA)
+    pq.write_table(table, tmp_path / "documents.parquet", use_dictionary=False)
+    answer = plan_curation(tmp_path, 2)
+    assert answer["documents"] == 10
+    assert answer["content_gib"] * 2**30 == pytest.approx(6000 * 45, rel=0.01)
+    assert answer["workers"] == 2
+    assert 0.2 < answer["memory_gib"] < plan_curation(tmp_path, 8)["memory_gib"]
+
+
+def test_a_recipe_in_dependency_order_arranges_first() -> None:
+    chosen = ["pack.order=dependency", "ingest.sources=[{kind: directory, path: /absent}]"]
+    stages = plan(recipe.load("quickstart", chosen))["stages"]
+    assert stages.index("curate") < stages.index("arrange") < stages.index("pack-corpus")
+    assert stages.index("curate-synthetic") < stages.index("arrange-synthetic")

@@ -76,6 +76,7 @@ def _last(names: list[str], until: str | None) -> int:
 def _steps(recipe: Recipe, out: Path, workers: int | None) -> list[Step]:
     """Every stage of the recipe in order. Imports are here: `plan` and `--help` need no torch."""
     from firnline.corpus import stage as ingest
+    from firnline.curate import arrange
     from firnline.curate import stage as curate
     from firnline.quality import stage as annotate
     from firnline.synthesis import stage as synthesize
@@ -97,19 +98,28 @@ def _steps(recipe: Recipe, out: Path, workers: int | None) -> list[Step]:
                 ),
             ),
         ]
+    if recipe.pack.order == "dependency":
+        settings = arrange.ArrangeConfig()
+        pairs = (("arrange", corpus), ("arrange-synthetic", synthetic))
+        for name, documents in pairs[: 1 if made is None else 2]:
+            ordering = partial(arrange.run, settings, documents, out / name, workers=workers)
+            steps.append(Step(name, ordering))
     steps.append(
         Step("tokenizer", lambda: train.run(recipe.tokenizer, corpus, tokenizer, workers=workers))
     )
 
-    def packing(name: str, documents: Path) -> Step:
+    def packing(name: str, documents: Path, order: str = "arrange") -> Step:
+        given = out / order if recipe.pack.order == "dependency" else None
         return Step(
             name,
-            lambda: pack.run(recipe.pack, documents, tokenizer, out / name, workers=workers),
+            lambda: pack.run(
+                recipe.pack, documents, tokenizer, out / name, order=given, workers=workers
+            ),
         )
 
     steps.append(packing("pack-corpus", corpus))
     if made is not None:
-        steps.append(packing("pack-synthetic", synthetic))
+        steps.append(packing("pack-synthetic", synthetic, "arrange-synthetic"))
     if (head := recipe.annotate) is not None:
         positives = (synthetic,) if made is not None else ()
         steps.append(
@@ -122,7 +132,11 @@ def _steps(recipe: Recipe, out: Path, workers: int | None) -> list[Step]:
         if phase.data.data != "corpus":
             steps += [
                 Step(f"select-{phase.name}", partial(_select, recipe, phase, out, workers)),
-                packing(f"pack-{phase.name}", out / f"select-{phase.name}"),
+                packing(
+                    f"pack-{phase.name}",
+                    out / f"select-{phase.name}",
+                    "arrange" if phase.data.data == "selected" else "arrange-synthetic",
+                ),
             ]
     for phase in recipe.phases:
         steps.append(Step(f"train-{phase.name}", partial(_train, recipe, phase, out)))

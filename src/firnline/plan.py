@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from firnline import engine
+from firnline.curate import cost
+from firnline.documents import document_shards, parquet_file
 from firnline.errors import FirnlineError
 from firnline.model.config import ModelConfig, flops_per_token, parameter_count
 from firnline.pipeline import stage_names
@@ -14,6 +18,7 @@ from firnline.recipe import Phase, Recipe
 # that disk is predicted high.
 _BYTES_PER_TOKEN = 3.5
 _PARQUET_RATIO = 0.25  # zstd on source code
+_BYTES_PER_DOCUMENT = 7_500  # packages of 25 languages: 7.3 to 11.7 kB
 
 
 @dataclass(frozen=True)
@@ -40,14 +45,41 @@ DEVICES = {
 }
 
 
-def plan(recipe: Recipe, device: str = "cpu", count: int = 1) -> dict[str, Any]:
+def plan_curation(documents: Path, workers: int | None = None) -> dict[str, Any]:
+    """What curating a folder of Documents takes, from the footers of its shards.
+
+    Keys: `documents`, `content_gib`, `workers`, `memory_gib` and `disk_gib` (the most at one time).
+    Raises FirnlineError where the folder holds no Documents.
+    """
+    count = size = 0
+    for shard in document_shards(documents):
+        footer = parquet_file(shard).metadata
+        count += footer.num_rows
+        place = footer.schema.names.index("content")
+        for number in range(footer.num_row_groups):
+            size += footer.row_group(number).column(place).total_uncompressed_size
+    workers = workers or engine.cores()
+    taken = cost.predict(size, count, workers)
+    return {
+        "documents": count,
+        "content_gib": size / 2**30,
+        "workers": workers,
+        "memory_gib": taken.memory_gib,
+        "disk_gib": taken.disk_gib,
+    }
+
+
+def plan(
+    recipe: Recipe, device: str = "cpu", count: int = 1, workers: int | None = None
+) -> dict[str, Any]:
     """The plan as plain values: what `firnline plan --json` prints.
 
     Keys: `parameters`, `tokens`, `flops_full_attention` (6N + 12 L d T for a token) and
     `flops_causal_attention` (half the attention term), summed over all phases; `memory_gib` for
     each device while training; `corpus_gib` of code, and whether the sources were there to be
-    listed (`corpus_listed`); `disk_gib` of the run folder; `hours` of training; and `phases` and
-    `stages` in order. Raises FirnlineError for an unknown device.
+    listed (`corpus_listed`); `curation_memory_gib` of ingest and curate with `workers` on one
+    machine; `disk_gib` of the run folder; `hours` of training; and `phases` and `stages` in order.
+    Raises FirnlineError for an unknown device.
     """
     if device not in DEVICES:
         raise FirnlineError(f"no device {device!r}", mend=f"there are {', '.join(DEVICES)}")
@@ -56,6 +88,9 @@ def plan(recipe: Recipe, device: str = "cpu", count: int = 1) -> dict[str, Any]:
     machine = DEVICES[device]
     phases = [_phase(recipe.model, phase, machine, count) for phase in recipe.phases]
     corpus_bytes, listed = _corpus_bytes(recipe)
+    workers = workers or engine.cores()
+    reading = cost.predict_ingest(corpus_bytes, workers, recipe.ingest.shard_mib << 20)
+    curating = cost.predict(corpus_bytes, corpus_bytes // _BYTES_PER_DOCUMENT, workers)
     return {
         "recipe": recipe.name,
         "device": device,
@@ -68,6 +103,7 @@ def plan(recipe: Recipe, device: str = "cpu", count: int = 1) -> dict[str, Any]:
         "memory_gib": max(_memory(recipe.model, phase, machine) for phase in recipe.phases),
         "corpus_gib": corpus_bytes / 2**30,
         "corpus_listed": listed,
+        "curation_memory_gib": max(reading.memory_gib, curating.memory_gib),
         "disk_gib": _disk(recipe, corpus_bytes),
         "hours": sum(row["hours"] for row in phases),
         "phases": phases,

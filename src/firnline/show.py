@@ -56,6 +56,7 @@ def print_plan(answer: Mapping[str, Any]) -> None:
         ("FLOPs, full attention (6N + 12LdT)", f"{answer['flops_full_attention']:.3e}"),
         ("FLOPs, causal attention (6N + 6LdT)", f"{answer['flops_causal_attention']:.3e}"),
         ("code" if answer["corpus_listed"] else "code (sources not here: from tokens)", corpus),
+        ("memory of ingest and curate", f"{answer['curation_memory_gib']:.2f} GiB"),
         ("training memory on each device", f"{answer['memory_gib']:.2f} GiB"),
         ("disk", f"{answer['disk_gib']:.2f} GiB"),
         (f"training on {device} at {answer['utilization']:.0%}", _hours(answer["hours"])),
@@ -77,6 +78,18 @@ def print_plan(answer: Mapping[str, Any]) -> None:
         )
     stdout.print(table)
     stdout.print(f"stages: {', '.join(answer['stages'])}", highlight=False)
+
+
+def print_curation_plan(answer: Mapping[str, Any]) -> None:
+    """The answer of `firnline.plan.plan_curation`."""
+    rows = (
+        ("documents", f"{answer['documents']:,}"),
+        ("content", f"{answer['content_gib']:.2f} GiB"),
+        (f"memory with {answer['workers']} workers", f"{answer['memory_gib']:.2f} GiB"),
+        ("disk while it runs, output included", f"{answer['disk_gib']:.2f} GiB"),
+    )
+    for label, value in rows:
+        stdout.print(f"{label:<40} {value:>20}", highlight=False)
 
 
 def _amount(tokens: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -45,18 +46,29 @@ def run(
 
 @app.command()
 def plan(
-    recipe: Annotated[str, typer.Argument(help="A packaged recipe or a YAML file.")],
+    recipe: Annotated[
+        str, typer.Argument(help="A packaged recipe, a YAML file, or a folder of Documents.")
+    ],
     settings: Set = [],
     device: Annotated[str, typer.Option(help="What trains: cpu, a100, h100, h200.")] = "cpu",
     devices: Annotated[int, typer.Option(min=1, help="How many of them.")] = 1,
+    workers: Workers = None,
     as_json: AsJson = False,
 ) -> None:
-    """Check a recipe whole and say what it will cost, before anything runs."""
+    """Check a recipe whole and say what it will cost, before anything runs.
+
+    Of a folder of Documents it says what curating them takes.
+    """
     from firnline import plan as plans
     from firnline import recipe as recipes
 
-    answer = plans.plan(recipes.load(recipe, settings), device, devices)
+    folder = Path(recipe)
+    if recipe not in recipes.packaged() and folder.is_dir():
+        answer, print_plan = plans.plan_curation(folder, workers), show.print_curation_plan
+    else:
+        loaded = recipes.load(recipe, settings)
+        answer, print_plan = plans.plan(loaded, device, devices, workers), show.print_plan
     if as_json:
         print(json.dumps(answer))
         return
-    show.print_plan(answer)
+    print_plan(answer)
