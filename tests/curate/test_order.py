@@ -219,7 +219,7 @@ def test_rows_in_any_order_in_any_shards_and_buckets_give_the_same_places(tmp_pa
     rows = [row for row in SHOP if row["repo"]]
     for number in range(12):
         name = f"m{number}"
-        text = f"import m{(number + 1) % 4}, m{number * 5 % 12}\n" + "# filler\n" * 30_000
+        text = f"import m{(number + 1) % 4}, m{number * 5 % 12}\n" + "# filler\n" * 15_000
         rows.append(document(f"ring-{number % 3}", f"{name}.py", text))
     expected = ledger(run(ArrangeConfig(), write(tmp_path / "one", [rows]), tmp_path / "a").folder)
     shuffled = random.Random(3).sample(rows, len(rows))
