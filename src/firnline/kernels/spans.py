@@ -188,7 +188,8 @@ def after_regex(data: Bytes, start: int, i: int, end: int, bits: int) -> int:
         word = before
         while word >= start and before - word < 8 and is_word(data[word]):
             word -= 1
-        spaced = bits & POUND and before < i - 1 and data[i + 1] != 32 and data[i + 1] != 61
+        following = data[i + 1] if i + 1 < end else np.uint8(32)
+        spaced = bits & POUND and before < i - 1 and following != 32 and following != 61
         known = False
         for place in range(len(_REGEX_BOUNDS) - 1):
             size = _REGEX_BOUNDS[place + 1] - _REGEX_BOUNDS[place]
