@@ -13,7 +13,7 @@ more (the convention of The Stack, Kocetkov et al. 2022). They are found in four
    stays. So every dropped document resembles its own keeper, and no two kept candidates
    resemble each other, but for the limit that `near_duplicates` states.
 
-The steps across shards read the keys from disk, one band at a time, and hold about 22 bytes for
+The steps across shards read the keys from disk, one band at a time, and hold about 33 bytes for
 each document.
 """
 
@@ -158,19 +158,21 @@ def near_duplicates(
     compared = step = 0
     last = keys.bands if len(order) else 0
     with ThreadPoolExecutor(_THREADS) as pool:
+
+        def alike(pairs: NDArray[np.uint64], front: int) -> NDArray[np.float64]:
+            return _verify(pool, pairs, front, order, sizes, shingle_sets, threshold)
+
         while step < last:
             for members, offsets in _buckets(pool, keys, ranks, link, until, step):
                 front = 1
                 while len(members) and front <= FRONT_LIMIT:
-                    for start in range(0, len(members), _PAIRS // front):
-                        stop = min(start + _PAIRS // front, len(members))
+                    rows = _PAIRS // front
+                    for start in range(0, len(members), rows):
+                        stop = min(start + rows, len(members))
                         pairs = clusters.front_pairs(
                             members, offsets, until, step, front, start, stop
                         )
-                        similarity = _verify(
-                            pool, pairs, front, order, sizes, shingle_sets, threshold
-                        )
-                        clusters.connect(pairs, similarity, threshold, link, jaccard)
+                        clusters.connect(pairs, alike(pairs, front), threshold, link, jaccard)
                         compared += len(pairs)
                     members, offsets = clusters.without_front(
                         members, offsets, link, until, step, front
