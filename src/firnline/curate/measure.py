@@ -42,6 +42,9 @@ from firnline.stage import Stats
 BATCH_BYTES = 16 << 20
 BATCH_ROWS = 8192
 
+# Often other people's code, so of two copies the other stays; not often enough for the rule.
+_OTHERS_CODE = r"(?:^|/)(?:extern|externals?|pods)/"
+
 _REQUIRED = tuple(field.name for field in DOCUMENT_SCHEMA if not field.nullable)
 
 MEASURED_SCHEMA = pa.schema(
@@ -165,6 +168,8 @@ def _measure(
         vendored = judged.values["vendored_path"] > 0
     else:
         vendored = name_statistics(paths, languages)["vendored_path"] > 0
+    others = pc.match_substring_regex(batch["path"], _OTHERS_CODE, ignore_case=True)
+    vendored |= others.to_numpy(zero_copy_only=False)
     columns: dict[str, Any] = {
         "id": batch["id"],
         "language": batch["language"],

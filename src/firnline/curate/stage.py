@@ -63,6 +63,7 @@ CURATE_LEDGER_SCHEMA = pa.schema(
         pa.field("language", pa.string(), nullable=False),
         pa.field("bytes", pa.int64(), nullable=False),
         *(pa.field(name, pa.float64()) for name in rules.STATISTICS),
+        pa.field("license_rank", pa.int8()),
         pa.field("contaminated_tasks", pa.int32()),
         pa.field("jaccard", pa.float32()),
         pa.field("secrets", pa.int32()),
