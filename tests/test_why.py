@@ -106,13 +106,13 @@ def test_phases_name_the_steps_that_trained_on_it(tiny_recipe: Path, tiny_run: P
 
 
 def test_a_run_of_documents_from_elsewhere_is_explained(tiny_run: Path, tmp_path: Path) -> None:
-    """No ingest of ours: names come from the data, dropped documents have an id alone."""
+    """No ingest of ours: names come from the ledger and the data."""
     shutil.copytree(tiny_run / "curate", tmp_path / "run" / "curate")
     assert one(tmp_path / "run", "json/encoder.py")["path"] == "encoder.py"
     ledger = pq.read_table(tiny_run / "curate" / "ledger")
     dropped = next(row for row in ledger.to_pylist() if not row["kept"])
     found = one(tmp_path / "run", dropped["id"].hex())
-    assert (found["repo"], found["path"]) == (None, None)
+    assert (found["repo"], found["path"]) == (dropped["repo"], dropped["path"])
     assert stages(found)["curate"]["rule"] == dropped["rule"]
 
 

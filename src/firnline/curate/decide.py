@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from firnline.curate import duplicates, priority
 from firnline.curate.exact import digest_words, exact_duplicates
 from firnline.curate.forks import Forks, Repositories, find_forks, fixed_bytes
-from firnline.curate.keyfiles import ArrayKeys, KeyFiles, Keys
+from firnline.curate.keyfiles import KeyFiles, Keys
 from firnline.curate.measure import Scratch, small_batches
 from firnline.curate.passed import Passed
 from firnline.curate.shinglefiles import ShingleStore, write_shingle_sets
@@ -168,8 +168,6 @@ def _sizes(passed: Passed) -> NDArray[np.uint32]:
 
 
 def _keys(shards: list[Scratch], threshold: float) -> Keys:
-    if all(scratch.keys.suffix == ".npy" for scratch in shards):
-        return ArrayKeys(np.concatenate([np.load(scratch.keys) for scratch in shards]))
     bands, _ = duplicates.choose_bands(BINS, threshold, duplicates.RECALL_AT_THRESHOLD)
     return KeyFiles([scratch.keys for scratch in shards], bands)
 

@@ -7,12 +7,12 @@ it has enough different tokens that are no names, and if few tasks share it.
 
 from __future__ import annotations
 
-import ast
 import builtins
 import importlib
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from functools import cache
+import symtable
+from collections.abc import Iterator, Sequence
+from functools import cache, lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -60,7 +60,7 @@ def units_of(
 ) -> Iterator[Unit]:
     """The runs of one program, and of its tasks' solutions where they are short."""
     language = tasks[0].language
-    names = word_table(fixed - _bound(program) if language == "Python" else fixed)
+    names = word_table(fixed - _bound(program, fixed) if language == "Python" else fixed)
     seen = set()
     for text in dict.fromkeys([program, *(task.solution for task in tasks)]):
         data = np.frombuffer(text.encode(), dtype=np.uint8)
@@ -106,7 +106,8 @@ def programs_of(
     return programs, Windows(hashes[order], chosen[order, 0], places[order])
 
 
-def word_table(words: Iterable[str]) -> Hashes:
+@lru_cache(maxsize=256)
+def word_table(words: frozenset[str]) -> Hashes:
     """The hash table of words that `firnline.kernels.renamed` reads."""
     data = np.frombuffer(" ".join(sorted(words)).encode(), dtype=np.uint8)
     hashes = words_of(data, np.array([0, len(data)]))[0] & ~NAME
@@ -133,14 +134,18 @@ def fixed_words(language: str) -> frozenset[str]:
     return frozenset(words | set(dir(builtins)) if language == "Python" else words)
 
 
-def _bound(program: str) -> set[str]:
-    """The names that a Python program gives a meaning of its own; none where it does not parse."""
+def _bound(program: str, fixed: frozenset[str]) -> frozenset[str]:
+    """The words of `fixed` that a Python program gives a meaning of its own, if it parses."""
     try:
-        nodes = list(ast.walk(ast.parse(program)))
+        scopes = [symtable.symtable(program, "program", "exec")]
     except (SyntaxError, ValueError, RecursionError):
-        return set()
-    bound = {
-        node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
-    }
-    bound |= {node.arg for node in nodes if isinstance(node, ast.arg)}
-    return bound | {node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+        return frozenset()
+    bound = set()
+    while scopes:
+        scope = scopes.pop()
+        scopes += scope.get_children()
+        for name in fixed.intersection(scope.get_identifiers()):
+            symbol = scope.lookup(name)
+            if symbol.is_assigned() or symbol.is_parameter():
+                bound.add(name)
+    return frozenset(bound)

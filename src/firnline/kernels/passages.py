@@ -8,6 +8,8 @@ documents allocates once.
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -42,6 +44,7 @@ def _signs() -> Bytes:
 _SIGNS = _signs()
 
 
+@cache
 def comment_style(language: str) -> int:
     """The bits of a language's comments; 0 for a language that has none or is not listed."""
     known = LANGUAGES.get(language)
