@@ -88,6 +88,7 @@ class Workspace:
             progress.advance(sum(size[key] for key in items if key in rows))
             job = partial(_finish, work, done_folder)
             pairs = [(key, item) for key, item in items.items() if key not in rows]
+            pairs.sort(key=lambda pair: -size[pair[0]])  # a large one begun last would be alone
             for key, stats in engine.map_items(job, pairs, workers=self.workers, threads=threads):
                 rows[key] = stats
                 progress.advance(size[key])

@@ -41,6 +41,8 @@ PATTERNS: dict[str, tuple[Pattern, ...]] = {
         ("*.js.map", r"\.(?:js|css|mjs|cjs)\.map$"),
         (".idea/", r"(?:^|/)\.idea/"),
         ("BuildConfig.java", r"(?:^|/)(?:buildconfig|r)\.java$"),
+        # What a compiler wrote, for its tests to compare with: docs/rules.md.
+        ("tests/baselines/", r"(?:^|/)tests?/baselines?/"),
         ("Makefile.in", r"(?:^|/)(?:makefile|config\.h|configure)\.in$"),
     ),
     "vendored_path": (
