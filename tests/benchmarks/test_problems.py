@@ -8,6 +8,7 @@ import hashlib
 import io
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -248,3 +249,13 @@ def test_published_files_are_read_whole(name: str) -> None:
         compile(problem.prompt + problem.solution + problem.suffix, problem.task_id, "exec")
         if problem.executable:
             compile(problem.program(problem.solution), problem.task_id, "exec")
+
+
+@pytest.mark.parametrize("row", [HUMANEVAL, INFILLING, EVALPLUS, EVOEVAL, MBPP])
+def test_without_tests_everything_else_is_the_same(row: Row, tmp_path: Path) -> None:
+    path = tmp_path / "benchmark.jsonl"
+    path.write_text(json.dumps(row) + "\n")
+    whole, bare = load(str(path)), load(str(path), tests=False)
+    assert whole.digest == bare.digest
+    assert [replace(problem, tests="") for problem in whole.problems] == list(bare.problems)
+    assert not bare.executable

@@ -12,6 +12,7 @@ import hashlib
 import json
 import zlib
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -22,25 +23,30 @@ from firnline.errors import FirnlineError
 
 __all__ = ["PACKAGED", "Benchmark", "Problem", "load", "locate"]
 
+# Columns of calls that tests are made from.
+_INPUTS = {"base_input", "plus_input", "inputs"}
+
 PACKAGED = {"basics": Path(__file__).with_name("basics.jsonl")}
 
 
-def load(spec: str) -> Benchmark:
+def load(spec: str, *, tests: bool = True) -> Benchmark:
     """Reads a benchmark: `basics`, `name=PATH`, or a PATH (the name is then the file's).
 
-    PATH is JSON Lines, gzipped if it ends in `.gz`. Raises FirnlineError where the file is
-    missing, is not what its name says, or has a line or columns that cannot be read.
+    PATH is JSON Lines, gzipped if it ends in `.gz`. Without `tests` its problems have none: who
+    looks for their text alone need not wait for programs of thousands of inputs. Raises
+    FirnlineError where the file is missing, is not what its name says, or has a line or columns
+    that cannot be read.
     """
     name, path = locate(spec)
     try:
         status = path.stat()
     except OSError as error:
         raise FirnlineError(f"cannot read {path}: {error.strerror}", mend="check it") from error
-    return _load(name, path, status.st_mtime_ns, status.st_size)
+    return _load(name, path, status.st_mtime_ns, status.st_size, tests)
 
 
 @lru_cache(maxsize=32)
-def _load(name: str, path: Path, changed: int, size: int) -> Benchmark:
+def _load(name: str, path: Path, changed: int, size: int, tests: bool) -> Benchmark:
     """Reads a file once for each state it is in: a stage asks several times."""
     data = _read(path)
     rows = _rows(data, path)
@@ -48,7 +54,11 @@ def _load(name: str, path: Path, changed: int, size: int) -> Benchmark:
     problems = []
     for number, row in rows:
         try:
-            problem = read(name, row)
+            if tests:
+                problem = read(name, row)
+            else:
+                without: dict[str, Any] = {key: [] for key in _INPUTS if key in row}
+                problem = replace(read(name, {**row, **without}), tests="")
             if not problem.solution.strip():
                 raise ValueError("the reference solution is empty")
             problems.append(problem)

@@ -78,7 +78,7 @@ class Index:
     def __init__(self, specs: Sequence[str], ngram: int) -> None:
         """`specs` as `firnline.benchmarks.problems.load` reads them; raises FirnlineError."""
         self.ngram = ngram
-        benchmarks = [load(spec) for spec in specs]
+        benchmarks = [load(spec, tests=False) for spec in specs]
         self.names = tuple(benchmark.name for benchmark in benchmarks)
         twice = sorted({name for name in self.names if self.names.count(name) > 1})
         if twice:

@@ -131,7 +131,7 @@ def run(
     }
     inputs: dict[str, Path | str] = {"documents": documents}
     inputs |= {f"against-{number}": folder for number, folder in enumerate(against)}
-    inputs |= {f"benchmark-{spec}": load(spec).digest for spec in config.benchmarks}
+    inputs |= {f"benchmark-{spec}": load(spec, tests=False).digest for spec in config.benchmarks}
     if config.secrets is not None and config.secrets.rules is not None:
         inputs["secrets-rules"] = config.secrets.rules
     redactor = Redactor(config.secrets) if config.secrets is not None else None
