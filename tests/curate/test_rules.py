@@ -58,6 +58,12 @@ EDGES = [
     (
         "encoded_run",
         "Python",
+        PROSE * 400 + "\n".join([BASE64] * 126) + "a1a.",
+        PROSE * 400 + "\n".join([BASE64] * 126) + "a1a1.",
+    ),
+    (
+        "encoded_run",
+        "Text",
         PROSE * 50 + "\n".join([BASE64] * 15) + "\n" + "a1" * 24 + "a.",
         PROSE * 50 + "\n".join([BASE64] * 15) + "\n" + "a1" * 25 + ".",
     ),
@@ -65,7 +71,8 @@ EDGES = [
     ("html_visible_share", "HTML", page(200, 1000), page(200, 1001)),
     ("html_visible_characters", "HTML", page(100, 200), page(99, 200)),
     ("data_too_short", "JSON", '"' + "x" * 48 + '"', '"' + "x" * 47 + '"'),
-    ("data_too_long", "YAML", "abcdefgh:\n" * 500, "abcdefgh:\n" * 500 + "c"),
+    ("data_too_long", "JSON", "abcdefgh:\n" * 500, "abcdefgh:\n" * 500 + "c"),
+    ("data_too_long", "YAML", ("a" * 99 + "\n") * 100, ("a" * 99 + "\n") * 100 + "c"),
     ("data_lines", "JSON", "abc\n" * 512, "abc\n" * 513),
     ("data_lines", "XML", "<a>b</a>\n" * 512, "<a>b</a>\n" * 513),
 ]
@@ -95,6 +102,8 @@ PATHS = [
     ("license_text", "HTML", "libpq-notice-processing.html", "a/ICONS_LICENSE.html"),
     ("license_text", "Markdown", "docs/author.md", "AUTHORS.md"),
     ("fixture", "JSON", "data/a.json", "tests/fixtures/a.json"),
+    ("fixture", "Text", "cmd/testdata/script/build.txt", "cmd/testdata/build.txt"),
+    ("fixture", "JSON", "cmd/testdata/script/build.txtar", "cmd/testdata/script/build.json"),
 ]
 
 

@@ -96,6 +96,9 @@ PATTERNS: dict[str, tuple[Pattern, ...]] = {
     ),
 }
 
+# Programs where data is expected: the scripts that test Go's own command, and testscript's.
+_EXCEPT = {"fixture_name": r"(?:^|/)testdata/scripts?/[^/]*\.(?:txt|txtar)$"}
+
 _ANY = {name: "|".join(each for _, each in rows) for name, rows in PATTERNS.items()}
 _EVERY = "|".join(_ANY.values())
 
@@ -117,6 +120,8 @@ def name_statistics(
     for name, patterns in PATTERNS.items():
         for place in _matching(few, _ANY[name]).tolist():
             path = few[place].as_py()
+            if name in _EXCEPT and re.search(_EXCEPT[name], path):
+                continue
             hits = (number for number, row in enumerate(patterns, 1) if re.search(row[1], path))
             values[name][rows[place]] = next(hits)
     for row in np.flatnonzero(np.asarray(languages, dtype=object) == "Text").tolist():

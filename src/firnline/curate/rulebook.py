@@ -236,9 +236,9 @@ RULES: tuple[Rule, ...] = (
         "encoded_run",
         "encoded_run",
         ">",
-        _everywhere(1_024),
+        _everywhere(1_024) | {"programming": 8_192, "markup": 8_192},
         "a base64 or escaped run of {value} characters, more than {threshold}",
-        "StarCoder2 3.1",
+        "StarCoder2 3.1 has 1,024, which in code drops tests with one certificate: docs/reading.md",
     ),
     Rule(
         "encoded_share",
@@ -284,9 +284,9 @@ RULES: tuple[Rule, ...] = (
         "data_too_long",
         "characters",
         ">",
-        {"JSON": 5_000, "YAML": 5_000},
+        {"JSON": 5_000, "YAML": 10_000},
         "{value} characters of data, more than {threshold}",
-        "StarCoder 3.2",
+        "StarCoder 3.2, which has 5,000 for YAML too: docs/reading.md",
     ),
     Rule(
         "data_lines",
