@@ -8,14 +8,20 @@ import pickle
 import re
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from firnline.benchmarks.problems import load
+from firnline.benchmarks.problems import Problem, load
+from firnline.curate import renamed_index
 from firnline.curate.contamination import Evidence, Index
+from firnline.curate.passages_index import build
+from firnline.curate.renamed_index import fixed_words, word_table
 from firnline.errors import FirnlineError
+from firnline.kernels.passages import comment_style
+from firnline.kernels.renamed import read_blind
 
 SIGNATURE = "def moving_median(readings: list[float], width: int) -> list[float]:\n"
 DOCSTRING = (
@@ -297,3 +303,119 @@ def test_an_index_travels_between_processes(index: Index) -> None:
     other = pickle.loads(pickle.dumps(index))
     text = pa.array([SIGNATURE + DOCSTRING + SOLUTION], pa.large_string())
     assert other.find(text, ["Python"]) == index.find(text, ["Python"])
+
+
+def code_tokens(text: str) -> list[str]:
+    """Tokens outside comments, of text without quotes, from the first word on."""
+    tokens = re.findall(r"\w+|[^\w\s]", re.sub(r"#[^\n]*", "", text))
+    first = next((n for n, token in enumerate(tokens) if re.match(r"\w", token)), len(tokens))
+    return tokens[first:]
+
+
+pieces = st.lists(
+    st.sampled_from(["aa", "bb", "+", "(", " ", "\n", "# aa bb\n", "#\n"]), max_size=25
+)
+texts = pieces.map(" ".join)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(st.tuples(texts, texts), min_size=1, max_size=2), st.lists(texts, max_size=3), texts
+)
+def test_whole_texts_are_those_of_a_plain_search(
+    problems: list[tuple[str, str]], documents: list[str], between: str
+) -> None:
+    known = [
+        Problem("bench", f"B/{n}", prompt, solution, "", "f")
+        for n, (prompt, solution) in enumerate(problems)
+    ]
+    index = Index([], 5)
+    index.tasks = tuple((problem.benchmark, problem.task_id) for problem in known)
+    index._index = build(known, 5)
+    documents += [between.join(problem[::-1]) for problem in problems]
+    documents += [problem[1].replace(" ", "  # aa\n  ") for problem in problems]
+    found = index.find(pa.array(documents, pa.large_string()), ["Python"] * len(documents))
+    for row, document in enumerate(documents):
+        tokens = re.findall(r"\w+|[^\w\s]", re.sub(r"#[^\n]*", "", document))
+        expected = set()
+        for task, problem in enumerate(known):
+            for kind, text in (("solution", problem.solution), ("prompt", problem.prompt)):
+                part = code_tokens(text)
+                if sum(token.isalpha() for token in part) >= 5 and any(
+                    tokens[n : n + len(part)] == part for n in range(len(tokens))
+                ):
+                    expected.add((task, kind))
+        spans = found[row].spans if row in found else ()
+        assert {(s.task, s.kind) for s in spans if s.kind in ("solution", "prompt")} == expected
+
+
+def canonical(tokens: list[int]) -> list[tuple[bool, int]]:
+    """Each name as the number of its first appearance."""
+    names: dict[int, int] = {}
+    return [(True, names.setdefault(t, len(names))) if t & 1 else (False, t) for t in tokens]
+
+
+lines = st.lists(st.sampled_from(["a", "b", "c", "+", "=", "if", "[", "7", "\n"]), max_size=24)
+programs = lines.map(" ".join)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(st.tuples(programs, programs), min_size=1, max_size=3), st.lists(programs, max_size=3)
+)
+def test_renamed_runs_are_those_of_a_plain_search(
+    problems: list[tuple[str, str]], documents: list[str]
+) -> None:
+    run, short, least = 8, 5, 2
+    known = [
+        Problem("bench", f"B/{n}", prompt + " ", solution, "", "f")
+        for n, (prompt, solution) in enumerate(problems)
+    ]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(renamed_index, "RENAMED_TOKENS", run)
+        patch.setattr(renamed_index, "SHORT_TOKENS", short)
+        patch.setattr(renamed_index, "WINDOW_TOKENS", 4)
+        patch.setattr(renamed_index, "FIXED_TOKENS", least)
+        index = Index([], 20)
+        index._index = build(known, 20)
+    index.tasks = tuple((problem.benchmark, problem.task_id) for problem in known)
+    swap = str.maketrans("abc", "bca")
+    documents += [f"{problem[0]} {problem[1]}".translate(swap) for problem in problems]
+    documents += [f"b {problem[1]}".translate(swap) for problem in problems]
+
+    fixed = word_table(fixed_words("Python"))
+
+    def tokens(text: str) -> list[int]:
+        data = np.frombuffer(text.encode(), dtype=np.uint8)
+        found: list[int] = read_blind(data, comment_style("Python"), fixed).tolist()
+        return found
+
+    runs: dict[int, list[list[int]]] = {}
+    for task, problem in enumerate(known):
+        whole, solution = tokens(problem.prompt + problem.solution), tokens(problem.solution)
+        size = min(run, len(whole))
+        if size >= short:
+            runs[task] = [whole[n : n + size] for n in range(len(whole) - size + 1)]
+        if short <= len(solution) < run:
+            runs.setdefault(task, []).append(solution)
+
+    def blind(tokens: list[int]) -> list[int]:
+        return [1 if token & 1 else token for token in tokens]
+
+    found = index.find(pa.array(documents, pa.large_string()), ["Python"] * len(documents))
+    for row, document in enumerate(documents):
+        text = tokens(document)
+        places = range(len(text))
+        expected = set()
+        for task, parts in runs.items():
+            for part in parts:
+                owners = {
+                    known[other].prompt + known[other].solution
+                    for other, others in runs.items()
+                    if blind(part) in map(blind, others)
+                }
+                if len({token for token in part if not token & 1}) >= least and len(owners) <= 2:
+                    same = canonical(part)
+                    if any(canonical(text[n : n + len(part)]) == same for n in places):
+                        expected.add(task)
+        assert (set(found[row].tasks) if row in found else set()) == expected
