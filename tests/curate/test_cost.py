@@ -7,7 +7,7 @@ import pytest
 from firnline.curate.cost import predict, predict_ingest
 
 # (bytes of content, documents, workers): (peak GiB of memory, of disk)
-# Memory of the two whole corpora in the run of docs/log.md; on a loaded machine it was 0.97 and 0.96.
+# The two whole corpora as in docs/log.md; on a loaded machine memory was 0.97 and 0.96.
 MEASURED = {
     (2_600_000, 310, 1): (0.29, None),
     (2_600_000, 310, 3): (0.34, None),

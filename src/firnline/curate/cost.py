@@ -16,7 +16,7 @@ _GIB = float(1 << 30)
 
 PROCESS_GIB = 0.29
 """The interpreter with its libraries, kernels and the index of benchmarks."""
-WORKER_GIB = 0.36
+WORKER_GIB = 0.33
 """Batches of 16 MiB and the row group they are cut from, with what the kernels hold beside."""
 WORKER_FULL_BYTES = 32 << 20
 """Content for each worker from which its batches are full."""
