@@ -130,6 +130,9 @@ def write_sample(documents: Path, out: Path, megabytes: float) -> float:
             rows.append(batch.take(pa.array(places, pa.int64())))
             start += len(batch)
     table = pa.Table.from_batches(rows)
+    for name, known in (("license", ""), ("stars", 0)):  # the peer's writer knows no nulls
+        place = table.schema.get_field_index(name)
+        table = table.set_column(place, table.schema.field(name), table[name].fill_null(known))
     half = len(table) // 2
     for number, part in enumerate((table[:half], table[half:])):
         pq.write_table(part, out / "data" / f"shard-{number:05d}.parquet", compression="zstd")
