@@ -394,7 +394,7 @@ def worker(
                 counts[name] += 1
                 try:
                     TARGETS[name](data)
-                except Exception:
+                except Exception:  # any at all is what a fuzzer looks for
                     results.put((name, keep(save, name, data), traceback.format_exc(limit=-3)))
     results.put(("", "", json.dumps(counts)))
     current.unlink()

@@ -250,7 +250,7 @@ def _remote_answer(work: bytes, item: bytes, code: str) -> bytes:
 @lru_cache(maxsize=1)
 def _loaded(work: bytes) -> Callable[[Any], Any]:
     # A worker runs many items of one map: what they share (an index, say) is loaded once.
-    return pickle.loads(work)  # type: ignore[no-any-return]
+    return pickle.loads(work)  # type: ignore[no-any-return]  # what was pickled is untyped
 
 
 @cache

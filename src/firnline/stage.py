@@ -27,6 +27,7 @@ from pydantic import BaseModel
 from firnline import __version__, engine
 from firnline.documents import remove_temporary, write_json
 from firnline.errors import FirnlineError
+from firnline.languages import LANGUAGES
 from firnline.progress import meter, say
 
 Item = TypeVar("Item")
@@ -35,15 +36,30 @@ Stats = dict[str, Any]
 _PACKAGES = (
     "daft",
     "gigatoken",
+    "google-re2",
+    "hyperscan",
+    "magika",
     "numba",
     "numpy",
     "pyarrow",
+    "pygit2",
     "scikit-learn",
     "tokenizers",
     "torch",
+    "tree-sitter",
+    *sorted({known.grammar[0].replace("_", "-") for known in LANGUAGES.values() if known.grammar}),
 )
 # What every room may use; a change here changes what any stage may compute.
-_SHARED = ("documents.py", "languages.py", "kernels", "benchmarks", "sandbox", "model")
+_SHARED = (
+    "documents.py",
+    "languages.py",
+    "shared_extensions.py",
+    "licenses.py",
+    "kernels",
+    "benchmarks",
+    "sandbox",
+    "model",
+)
 
 
 @dataclass(frozen=True)
