@@ -33,7 +33,8 @@ def why(run: Path, wanted: str) -> list[Row]:
     path; at most 20 documents are explained. Each result has `id`, `repo`, `path`, and
 
     - `stages`: `{"stage", "kept", "rule", "detail", …every value measured}`, oldest stage first;
-    - `tokens`: the token folders that hold it, `{"folder", "language", "tokens", "bytes"}`;
+    - `tokens`: the token folders that hold it, `{"folder", "language", "tokens", "bytes"}`, with
+      `header`, the bytes of its path line, where it has one;
     - `phases`: the phases that read one of those, `{"phase", "samples", "steps", "of_steps"}`: how
       many training samples held tokens of it, and the first ten steps that did.
 
@@ -58,7 +59,9 @@ def why(run: Path, wanted: str) -> list[Row]:
             for row in _rows(shard, None, keys):
                 by_id[row.pop("id")]["stages"].append({"stage": folder.name, **_plain(row)})
     for index in sorted(run.glob("*/index.parquet")):
-        for row in _rows(index, ["id", "language", "tokens", "bytes"], keys):
+        there = parquet_file(index).schema_arrow.names
+        columns = ["id", "language", "tokens", "bytes", *({"header"} & set(there))]
+        for row in _rows(index, columns, keys):
             by_id[row.pop("id")]["tokens"].append({"folder": index.parent.name, **row})
     for config, samples in _phases(run):
         for key, document in by_id.items():

@@ -202,7 +202,7 @@ def after_block(data: Bytes, i: int, end: int, nests: bool) -> int:
 
 
 @kernel
-def after_regex(data: Bytes, i: int, end: int) -> int:
+def regex_stop(data: Bytes, i: int, end: int) -> int:
     """After a JavaScript regular expression that begins at `i`; `i + 1` where none ends."""
     place = i + 1
     inside = False

@@ -27,6 +27,7 @@ from firnline.kernels.lexical import (
     TAGGED,
     VERBATIM,
 )
+from firnline.kernels.literals import regex_stop
 
 Bytes = NDArray[np.uint8]
 
@@ -199,20 +200,8 @@ def after_regex(data: Bytes, start: int, i: int, end: int, bits: int) -> int:
                 known = True
         if not (spaced or known):
             return i
-    inside = False
-    j = i + 1
-    while j < end and data[j] != 10:
-        byte = data[j]
-        if byte == 92:
-            j += 1
-        elif byte == 91:
-            inside = True
-        elif byte == 93:
-            inside = False
-        elif byte == 47 and not inside:
-            return j + 1
-        j += 1
-    return i
+    stop = regex_stop(data, i, end)
+    return stop if stop > i + 1 else i
 
 
 @kernel

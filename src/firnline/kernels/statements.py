@@ -22,13 +22,13 @@ from firnline.kernels.literals import (
     C,
     after_block,
     after_closing,
-    after_regex,
     after_string,
     after_template,
     ends_with,
     is_blank,
     is_word,
     regex_may_follow,
+    regex_stop,
     significant,
 )
 from firnline.kernels.shingles import BYTE_CLASSES, WORD
@@ -212,7 +212,7 @@ def import_statements(
                         while i < end and data[i] != 10:
                             i += 1
                     elif family == SCRIPT and regex_may_follow(data, start, i):
-                        i = after_regex(data, i, end)
+                        i = regex_stop(data, i, end)
                     else:
                         i += 1
                 elif byte == 35:
