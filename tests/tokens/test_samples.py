@@ -94,7 +94,7 @@ def test_documents_say_what_the_batch_holds(folder: Path) -> None:
     samples, documents = samples_of(folder), documents_of(folder)
     rows = {row["id"]: row for row in pq.read_table(folder / "index.parquet").to_pylist()}
     start = samples.samples_per_epoch - 20
-    batch = samples.batch(start, 40)  # across two epochs
+    batch = samples.batch(start, 40).ids  # across two epochs
     assert batch.dtype == np.int64
     assert batch.shape == (40, LENGTH + 1)
     for number in range(40):
@@ -131,10 +131,10 @@ def test_a_batch_is_the_same_however_it_is_sliced(
     folder: Path, cuts: list[int], start: int
 ) -> None:
     samples = samples_of(folder)
-    whole = samples.batch(start, sum(cuts))
+    whole = samples.batch(start, sum(cuts)).ids
     at, parts = start, []
     for count in cuts:
-        parts.append(samples_of(folder).batch(at, count))
+        parts.append(samples_of(folder).batch(at, count).ids)
         at += count
     assert np.array_equal(np.concatenate(parts), whole)
 
@@ -144,25 +144,25 @@ def test_a_batch_is_the_same_in_another_process(folder: Path) -> None:
         "import sys, hashlib; from pathlib import Path;"
         "from firnline.tokens.samples import Samples;"
         "s = Samples(Path(sys.argv[1]), sequence_length=96, seed=3, phase='alpha');"
-        "print(hashlib.sha256(s.batch(10**10, 50).tobytes()).hexdigest())"
+        "print(hashlib.sha256(s.batch(10**10, 50).ids.tobytes()).hexdigest())"
     )
     answer = subprocess.run(
         [sys.executable, "-c", code, str(folder)], check=True, capture_output=True, text=True
     )
-    mine = hashlib.sha256(samples_of(folder).batch(10**10, 50).tobytes()).hexdigest()
+    mine = hashlib.sha256(samples_of(folder).batch(10**10, 50).ids.tobytes()).hexdigest()
     assert answer.stdout.strip() == mine
 
 
 def test_seeds_phases_and_epochs_have_their_own_orders(folder: Path) -> None:
     one = samples_of(folder)
-    first = one.batch(0, 30)
+    first = one.batch(0, 30).ids
     others = [
-        samples_of(folder, seed=4).batch(0, 30),
-        samples_of(folder, phase="beta").batch(0, 30),
-        one.batch(one.samples_per_epoch, 30),
+        samples_of(folder, seed=4).batch(0, 30).ids,
+        samples_of(folder, phase="beta").batch(0, 30).ids,
+        one.batch(one.samples_per_epoch, 30).ids,
     ]
     assert all(not np.array_equal(first, other) for other in others)
-    assert np.array_equal(first, samples_of(folder).batch(0, 30))
+    assert np.array_equal(first, samples_of(folder).batch(0, 30).ids)
 
 
 def test_a_batch_mixes_groups(folder: Path) -> None:

@@ -23,8 +23,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 
+from firnline.batch import Batch
 from firnline.errors import FirnlineError
 from firnline.model import checkpoint
 from firnline.model.config import ModelConfig
@@ -48,13 +48,16 @@ class Counting:
     before: Callable[[int], None] = lambda start: None
     samples_per_epoch: int = 50
 
-    def batch(self, start: int, count: int) -> NDArray[np.int64]:
+    def epochs(self, samples: int) -> dict[str, float]:
+        return {"counting": samples / self.samples_per_epoch}
+
+    def batch(self, start: int, count: int) -> Batch:
         self.before(start)
         starts = [
             np.random.default_rng(n % self.samples_per_epoch).integers(64)
             for n in range(start, start + count)
         ]
-        return (np.array(starts)[:, None] + np.arange(17)) % 64
+        return Batch((np.array(starts)[:, None] + np.arange(17)) % 64, None)
 
 
 def phase(**changes: Any) -> PhaseConfig:
@@ -118,7 +121,7 @@ def plain_losses(config: PhaseConfig) -> list[float]:
     for step in range(config.steps):
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(config.schedule, step, config.steps)
-        batch = torch.from_numpy(Counting().batch(step * 4, 4))
+        batch = torch.from_numpy(Counting().batch(step * 4, 4).ids)
         logits = model(batch[:, :-1]).logits
         left = config.tokens - step * 64  # the last step may hold fewer
         loss = torch.nn.functional.cross_entropy(
@@ -157,7 +160,7 @@ def test_a_phase_uses_its_tokens_exactly_and_each_sample_once(tmp_path: Path) ->
     assert [row["learning_rate"] for row in rows] == rates
     assert all(row["gradient_norm"] > 0 and row["tokens_per_second"] > 0 for row in rows)
     assert (result.stats["tokens"], result.stats["steps"], result.stats["samples"]) == (485, 8, 31)
-    assert result.stats["epochs"] == 31 / 50
+    assert result.stats["epochs"] == {"counting": 31 / 50}
     about = json.loads((tmp_path / "out" / "checkpoint" / "training.json").read_text())
     assert about == {"phase": "tiny", "step": 8, "tokens": 485, "seed": 5}
 
@@ -376,7 +379,7 @@ def test_a_phase_starts_from_another_ones_weights(tmp_path: Path) -> None:
     second = train(tmp_path / "beta", phase(name="beta", seed=9), init=first.folder)
     rows = read_metrics(second.folder / "metrics.jsonl")
     model = checkpoint.load(first.folder / "checkpoint")
-    batch = torch.from_numpy(Counting().batch(0, 4))
+    batch = torch.from_numpy(Counting().batch(0, 4).ids)
     with torch.no_grad():
         expected = model.loss(batch[:, :-1], batch[:, 1:]).item()
     assert rows[0]["loss"] == pytest.approx(expected, abs=1e-5)
@@ -418,11 +421,11 @@ class Spoilt(Counting):
     value: int = 64
     extra: int = 0
 
-    def batch(self, start: int, count: int) -> NDArray[np.int64]:
-        rows = super().batch(start, count)
+    def batch(self, start: int, count: int) -> Batch:
+        rows = super().batch(start, count).ids
         if start >= 40:
             rows[1, 3] = self.value
-        return np.pad(rows, ((0, 0), (0, self.extra)))
+        return Batch(np.pad(rows, ((0, 0), (0, self.extra))), None)
 
 
 def test_samples_that_do_not_fit_the_model_are_refused(tmp_path: Path) -> None:
@@ -470,7 +473,7 @@ def test_the_checkpoint_is_transformers_own(tmp_path: Path) -> None:
     result = train(tmp_path / "out")
     folder = result.folder / "checkpoint"
     theirs = transformers.LlamaForCausalLM.from_pretrained(folder)
-    batch = torch.from_numpy(Counting().batch(3, 4))
+    batch = torch.from_numpy(Counting().batch(3, 4).ids)
     assert (theirs(batch).logits - checkpoint.load(folder)(batch)).abs().max() <= 1e-4
 
 

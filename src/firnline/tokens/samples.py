@@ -19,6 +19,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from firnline.batch import Batch
 from firnline.documents import parquet_file
 from firnline.errors import FirnlineError
 from firnline.tokens.permutation import permute, shuffled_groups, unpermute
@@ -90,7 +91,7 @@ class Samples:
         """Entries of the tokenizer that made the folder."""
         return int(self.settings["vocabulary_size"])
 
-    def batch(self, start: int, count: int) -> Integers:
+    def batch(self, start: int, count: int) -> Batch:
         """Samples `start` to `start + count - 1`: ids of shape (count, sequence_length + 1)."""
         pieces = self._pieces(start, count)
         ids = np.empty(count * (self.sequence_length + 1), dtype=np.int64)
@@ -106,7 +107,11 @@ class Samples:
         for number, shard in enumerate(shards.tolist()):
             part = slice(bounds[number], bounds[number + 1])
             ids[target[part]] = self._shards[shard][source[part]]
-        return ids.reshape(count, self.sequence_length + 1)
+        return Batch(ids.reshape(count, self.sequence_length + 1), None)
+
+    def epochs(self, samples: int) -> dict[str, float]:
+        """How often the samples 0 to `samples - 1` go through the folder."""
+        return {self.folder.name: samples / self.samples_per_epoch}
 
     def documents(self, number: int) -> list[Piece]:
         """Which documents sample `number` holds, and which of their tokens, in its order."""

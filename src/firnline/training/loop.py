@@ -129,7 +129,7 @@ def _batch(
     length = config.sequence_length
     count = min(config.batch_sequences, -(-left // length))
     first = step * config.batch_sequences
-    batch = samples.batch(first, count)
+    batch = samples.batch(first, count).ids
     if batch.shape != (count, length + 1):
         raise FirnlineError(
             f"phase {config.name}: samples are {list(batch.shape)}, "

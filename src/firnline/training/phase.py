@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from firnline.batch import Batch
 from firnline.training.schedule import Schedule
 
 
 class SampleSource(Protocol):
     """Training samples by number: sample *n* is the same whenever and wherever it is asked for."""
 
-    @property
-    def samples_per_epoch(self) -> int:
-        """Samples in one pass over the data; numbers beyond it begin the next pass."""
-
-    def batch(self, start: int, count: int) -> NDArray[np.int64]:
+    def batch(self, start: int, count: int) -> Batch:
         """Samples start, start + 1, ... as [count, sequence_length + 1]: inputs and targets."""
+
+    def epochs(self, samples: int) -> Mapping[str, float]:
+        """How often the samples 0 to `samples - 1` go through each source, by its name."""
 
 
 class PhaseConfig(BaseModel):

@@ -108,7 +108,7 @@ def _statistics(
         "steps": config.steps,
         "tokens": config.tokens,
         "samples": config.samples,
-        "epochs": config.samples / samples.samples_per_epoch,
+        "epochs": dict(samples.epochs(config.samples)),
         "first_loss": rows[0]["loss"],
         "loss": statistics.fmean(row["loss"] for row in last),
         "tokens_per_second": statistics.median(row["tokens_per_second"] for row in rows),
