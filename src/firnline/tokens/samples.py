@@ -8,24 +8,23 @@ is cut into sequences, and the sequences are permuted, so that a batch mixes gro
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from firnline.batch import Batch
-from firnline.documents import parquet_file
 from firnline.errors import FirnlineError
+from firnline.tokens.folder import TokenFolder, read_settings
+from firnline.tokens.infilling import InfillingConfig
+from firnline.tokens.packing import PackingConfig
 from firnline.tokens.permutation import permute, shuffled_groups, unpermute
 from firnline.tokens.tokenizer import Tokenizer
 
 Integers = npt.NDArray[np.int64]
+CONCATENATE = PackingConfig()
 
 
 class Piece(NamedTuple):
@@ -62,21 +61,38 @@ class Samples:
     wherever it lies.
     """
 
-    def __init__(self, folder: Path, *, sequence_length: int, seed: int, phase: str) -> None:
-        """Raises FirnlineError where the folder is not whole or holds less than one sample."""
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        sequence_length: int,
+        seed: int,
+        phase: str,
+        keep: npt.NDArray[np.bool_] | None = None,
+        packing: PackingConfig = CONCATENATE,
+        infilling: InfillingConfig | None = None,
+        tokenizer: Tokenizer | None = None,
+    ) -> None:
+        """`keep` says which rows of the folder's index are used; all are by default.
+
+        Infilling needs the tokenizer that made the folder. Raises FirnlineError where the folder
+        is not whole, holds less than one sample, or was made by another tokenizer.
+        """
         if sequence_length < 1:
             raise FirnlineError(
                 f"sequence_length is {sequence_length}", mend="give at least one token"
             )
+        if packing.method != "concatenate" or infilling is not None:
+            raise NotImplementedError
+        if tokenizer is not None:
+            check(folder, tokenizer)
         self.folder = folder
         self.sequence_length = sequence_length
         self.seed = seed
         self.phase = phase
-        self.settings = read_settings(folder)
-        self._shard, self._offset, self._tokens, self._group = _read_index(folder)
-        self._parts, self._places = _read_within_groups(folder)
-        self._shards = _map_shards(folder, self.settings["dtype"], self._shard, self._tokens)
-        self.epoch_tokens = int(self._tokens.sum(dtype=np.int64))
+        self.packing = packing
+        self._index = TokenFolder(folder, keep)
+        self.epoch_tokens = self._index.total_tokens
         self.samples_per_epoch = (self.epoch_tokens - 1) // sequence_length
         if self.samples_per_epoch < 1:
             raise FirnlineError(
@@ -89,7 +105,7 @@ class Samples:
     @property
     def vocabulary_size(self) -> int:
         """Entries of the tokenizer that made the folder."""
-        return int(self.settings["vocabulary_size"])
+        return int(self._index.settings["vocabulary_size"])
 
     def batch(self, start: int, count: int) -> Batch:
         """Samples `start` to `start + count - 1`: ids of shape (count, sequence_length + 1)."""
@@ -97,17 +113,23 @@ class Samples:
         ids = np.empty(count * (self.sequence_length + 1), dtype=np.int64)
         # Sorted by shard, each shard fills its places in one gather.
         places = np.cumsum(pieces.length) - pieces.length
-        order = np.argsort(self._shard[pieces.document], kind="stable")
+        order = np.argsort(self._index.shard[pieces.document], kind="stable")
         document, length = pieces.document[order], pieces.length[order]
-        source = _runs(self._offset[document] + pieces.start[order], length)
+        source = _runs(self._index.offset[document] + pieces.start[order], length)
         target = _runs(places[order], length)
         ends = np.cumsum(length)
-        shards, first = np.unique(self._shard[document], return_index=True)
+        shards, first = np.unique(self._index.shard[document], return_index=True)
         bounds = [*(ends[first] - length[first]).tolist(), len(ids)]
         for number, shard in enumerate(shards.tolist()):
             part = slice(bounds[number], bounds[number + 1])
-            ids[target[part]] = self._shards[shard][source[part]]
-        return Batch(ids.reshape(count, self.sequence_length + 1), None)
+            ids[target[part]] = self._index.shards[shard][source[part]]
+        shape = (count, self.sequence_length + 1)
+        documents = None
+        if self.packing.attention == "masked":
+            held = np.bincount(pieces.sample, minlength=count)
+            inside = _runs(np.zeros(count, dtype=np.int64), held).astype(np.int32)
+            documents = np.repeat(inside, pieces.length).reshape(shape)
+        return Batch(ids.reshape(shape), documents)
 
     def epochs(self, samples: int) -> dict[str, float]:
         """How often the samples 0 to `samples - 1` go through the folder."""
@@ -116,7 +138,7 @@ class Samples:
     def documents(self, number: int) -> list[Piece]:
         """Which documents sample `number` holds, and which of their tokens, in its order."""
         pieces = self._pieces(number, 1)
-        rows = self._names.take(pieces.document).to_pylist()
+        rows = self._index.names.take(pieces.document).to_pylist()
         return [
             Piece(row["id"], row["repo"], row["path"], start, start + length)
             for row, start, length in zip(
@@ -130,7 +152,7 @@ class Samples:
         Costs one order of the documents for each epoch begun, no look at the samples. Empty where
         the folder does not hold the document.
         """
-        row = pc.index(self._names.column("id"), pa.scalar(document, pa.binary(16))).as_py()
+        row = self._index.row_of(document)
         found = [np.zeros(0, dtype=np.int64)]
         for epoch in range(-(-samples // self.samples_per_epoch) if row >= 0 else 0):
             order, bounds = self._epoch(epoch)
@@ -174,18 +196,17 @@ class Samples:
     def _order(self, epoch: int) -> tuple[Integers, Integers]:
         """The epoch's stream: documents in order, and the token at which each begins."""
         order = shuffled_groups(
-            self._group, *self._key(epoch), parts=self._parts, places=self._places
+            self._index.group,
+            *self._key(epoch),
+            parts=self._index.part,
+            places=self._index.place,
         )
         bounds = np.zeros(len(order) + 1, dtype=np.int64)
-        np.cumsum(self._tokens[order], out=bounds[1:])
+        np.cumsum(self._index.tokens[order], out=bounds[1:])
         return order, bounds
 
     def _key(self, epoch: int) -> tuple[str | int, ...]:
         return (self.seed, self.phase, epoch)
-
-    @cached_property
-    def _names(self) -> Any:
-        return parquet_file(self.folder / "index.parquet").read(["id", "repo", "path"])
 
 
 def check(folder: Path, tokenizer: Tokenizer) -> None:
@@ -197,57 +218,6 @@ def check(folder: Path, tokenizer: Tokenizer) -> None:
             f"{tokenizer.digest}",
             mend="pack the documents again with this tokenizer",
         )
-
-
-def read_settings(folder: Path) -> Mapping[str, Any]:
-    """`tokens.json` of a token folder; raises FirnlineError where it is missing or not whole."""
-    path = folder / "tokens.json"
-    try:
-        settings = json.loads(path.read_text())
-        wanted = {"vocabulary_size", "dtype", "end_of_text", "tokenizer"}
-        if not wanted <= settings.keys() or settings["dtype"] not in ("uint16", "uint32"):
-            raise ValueError
-    except (OSError, ValueError, AttributeError) as error:
-        raise FirnlineError(
-            f"{folder} is not a token folder: no usable tokens.json", mend="pack it again"
-        ) from error
-    assert isinstance(settings, dict)
-    return settings
-
-
-def _read_index(folder: Path) -> tuple[npt.NDArray[np.int32], Integers, Integers, Integers]:
-    columns = ["shard", "offset", "tokens", "group"]
-    table = parquet_file(folder / "index.parquet").read(columns)
-    shard, offset, tokens, group = (table.column(name).to_numpy() for name in columns)
-    return shard, offset, tokens, group
-
-
-def _read_within_groups(folder: Path) -> tuple[npt.NDArray[np.int32] | None, Integers | None]:
-    """Which part of its group each document is in, and its place in it; None where not given."""
-    file = parquet_file(folder / "index.parquet")
-    parts, places = (
-        file.read([name])[name].to_numpy() if name in file.schema_arrow.names else None
-        for name in ("part", "place")
-    )
-    return parts, places
-
-
-def _map_shards(
-    folder: Path, dtype: str, shard: npt.NDArray[np.int32], tokens: Integers
-) -> dict[int, npt.NDArray[Any]]:
-    """Maps each shard that holds documents; its size must be what the index says."""
-    totals = np.bincount(shard, weights=tokens).astype(np.int64) if len(shard) else tokens
-    mapped = {}
-    for number in np.flatnonzero(totals).tolist():
-        path = folder / f"shard-{number:05d}.bin"
-        wanted = int(totals[number]) * np.dtype(dtype).itemsize
-        size = path.stat().st_size if path.is_file() else 0
-        if size != wanted:
-            raise FirnlineError(
-                f"{path} holds {size:,} bytes, its index says {wanted:,}", mend="pack it again"
-            )
-        mapped[number] = np.asarray(np.memmap(path, dtype=dtype, mode="r"))
-    return mapped
 
 
 def _runs(starts: Integers, lengths: Integers) -> Integers:
