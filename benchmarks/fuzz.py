@@ -165,14 +165,16 @@ def statistics(data: bytes) -> None:
 
 
 def sketches(data: bytes) -> None:
-    content, _ = batch_of(data)
-    together = sketch_batch(content)
-    hashes, offsets = shingle_sets_batch(content)
+    content, names = batch_of(data)
+    languages = pa.array(names, pa.string())
+    together = sketch_batch(content, languages)
+    hashes, offsets = shingle_sets_batch(content, languages)
     assert offsets[0] == 0 and offsets[-1] == len(hashes)
     assert (np.diff(offsets) >= 0).all()
     for row, alone in enumerate(one_by_one(content)):
-        np.testing.assert_array_equal(sketch_batch(alone)[0], together[row])
-        own, _ = shingle_sets_batch(alone)
+        language = languages[row : row + 1]
+        np.testing.assert_array_equal(sketch_batch(alone, language)[0], together[row])
+        own, _ = shingle_sets_batch(alone, language)
         np.testing.assert_array_equal(
             np.sort(own), np.sort(hashes[offsets[row] : offsets[row + 1]])
         )

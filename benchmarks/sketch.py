@@ -4,6 +4,8 @@
 
 Speed is content bytes over CPU seconds of one thread, the best of three, after a first call that
 compiles; the three libraries take the same documents (datatrove, being slow, a sample of them).
+License headers count for nothing. We find them on the clock; the peers are given the documents
+without them, by `body` below, at no cost and credited with the bytes of the whole document.
 
 - Ours: from a content column to 256 bins of 5-token shingles.
 - rensa 0.5: `RMinHash`, its full-set digest of 256 hashes, one thread. It takes shingles and has
@@ -43,6 +45,8 @@ import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +66,7 @@ from firnline.curate.duplicates import (
 from firnline.curate.keyfiles import ArrayKeys
 from firnline.documents import document_shards, read_batches
 from firnline.kernels.sketch import sketch_sets
+from firnline.languages import detect
 
 TOKEN = re.compile(rb"[A-Za-z0-9_\x80-\xff]+|[^ \t\n\r\x0b\x0c]")
 SUFFIXES = {
@@ -71,43 +76,100 @@ SUFFIXES = {
 LARGEST_FILE = 1 << 20
 Pair = tuple[int, int]
 
+# What opens a comment by language, and what closes it where its line's end does not; of the
+# languages that most of the files are in. In others no header is looked for, by us neither.
+_C_LIKE = ("//", "/*", "*/")
+SIGNS = {
+    **dict.fromkeys(("Python", "Ruby", "Shell", "Perl", "YAML", "TOML"), ("#", "(?!)", "(?!)")),
+    **dict.fromkeys(("C", "C++", "C#", "Java", "JavaScript", "TypeScript", "Kotlin"), _C_LIKE),
+    **dict.fromkeys(("Go", "Rust", "Scala"), _C_LIKE),
+    "PHP": (r"#(?!\[)|//", "/*", "*/"),
+    "CSS": ("(?!)", "/*", "*/"),
+    "SQL": ("--", "/*", "*/"),
+    **dict.fromkeys(("HTML", "XML", "Markdown"), ("(?!)", "<!--", "-->")),
+}
+SPEAKS_OF_LICENSE = re.compile(rb"(?i)copyright|licen[sc]e|spdx")
 
-def gather(folder: Path | None, limit_bytes: int) -> list[bytes]:
+
+@dataclass(frozen=True)
+class Document:
+    language: str
+    content: bytes
+
+    @cached_property
+    def body(self) -> bytes:
+        """The content without its license header, from the definition in docs/duplicates.md."""
+        if self.language not in SIGNS:
+            return self.content
+        mark = 3 if self.content.startswith(b"\xef\xbb\xbf") else 0
+        shebang = re.compile(rb"#![^\n]*").match(self.content, mark)
+        place = shebang.end() if shebang else mark
+        end = 0
+        while found := header_piece(self.language).match(self.content, place):
+            place = found.end()
+            if found["comment"] is not None and SPEAKS_OF_LICENSE.search(found["comment"]):
+                end = place
+        return self.content[end:] if self.content[place:].strip() else self.content
+
+
+@cache
+def header_piece(language: str) -> re.Pattern[bytes]:
+    """White space, then a tag, a run of lines of comment or one comment between signs."""
+    line, *signs = SIGNS[language]
+    opener, closer = (sign if sign == "(?!)" else re.escape(sign) for sign in signs)
+    run = rf"(?:{line})[^\n]*(?:\n[ \t\r\v\f]*(?:{line})[^\n]*)*"
+    tag = {"PHP": r"<\?\S*", "HTML": r"<\?[^>]*>?", "XML": r"<\?[^>]*>?", "Markdown": r"<\?[^>]*>?"}
+    block = rf"{opener}(?s:.*?)(?:{closer}|\Z)"
+    return re.compile(rf"\s*(?:{tag.get(language, '(?!)')}|(?P<comment>{run}|{block}))".encode())
+
+
+def columns(documents: list[Document]) -> tuple[pa.Array, pa.Array]:
+    contents = [document.content.decode() for document in documents]
+    languages = [document.language for document in documents]
+    return pa.array(contents, pa.large_string()), pa.array(languages, pa.string())
+
+
+def gather(folder: Path | None, limit_bytes: int) -> list[Document]:
     """Distinct source files, in a fixed random order, until `limit_bytes`.
 
     From a folder of Documents, a folder of source files, or the Python installation.
     """
     rng = random.Random(0)
-    contents: Iterable[bytes]
+    found: Iterable[tuple[str, bytes]]
     if folder is not None and (any(folder.glob("*.parquet")) or (folder / "data").is_dir()):
         shards = document_shards(folder)
-        contents = (
-            value.as_py().encode()
+        found = (
+            (row["language"], row["content"].encode())
             for shard in shards
-            for batch in read_batches(shard, ["content"], rows=512)
-            for value in batch.column("content")
+            for batch in read_batches(shard, ["language", "content"], rows=512)
+            for row in batch.to_pylist()
         )
     else:
         names = sysconfig.get_paths()
         roots = [folder] if folder is not None else [Path(names["stdlib"]), Path(names["purelib"])]
         paths = sorted({p for root in roots for p in root.rglob("*") if p.suffix in SUFFIXES})
         rng.shuffle(paths)
-        contents = (p.read_bytes() for p in paths if p.is_file() and p.stat().st_size > 0)
-    seen: set[bytes] = set()
+        files = (p for p in paths if p.is_file() and p.stat().st_size > 0)
+        found = ((detect(p.name, b"") or "Text", p.read_bytes()) for p in files)
+    seen: dict[bytes, str] = {}
     total = 0
-    for content in contents:
+    for language, content in found:
         if len(content) <= LARGEST_FILE and content.strip() and content not in seen:
             try:
                 content.decode()
             except UnicodeDecodeError:
                 continue
-            seen.add(content)
+            seen[content] = language
             total += len(content)
             if total >= limit_bytes:
                 break
-    result = sorted(seen)
+    result = [Document(seen[content], content) for content in sorted(seen)]
     rng.shuffle(result)
     return result
+
+
+def megabytes(documents: list[Document]) -> float:
+    return sum(len(document.content) for document in documents) / 1e6
 
 
 def cpu_seconds(work: Callable[[], object], repeats: int = 3) -> float:
@@ -139,12 +201,17 @@ def hashed_shingles(content: bytes) -> np.ndarray:
     return result
 
 
-def measure_speed(contents: list[bytes]) -> dict[str, float | int | None]:
-    size = sum(map(len, contents)) / 1e6
-    column = pa.array([content.decode() for content in contents], pa.large_string())
-    sketch_batch(column[:1])  # compiles
-    ours = size / cpu_seconds(lambda: sketch_batch(column))
-    print(f"ours: {size:.1f} MB at {ours:.1f} MB/s, {len(contents):,} documents")
+def measure_speed(documents: list[Document]) -> dict[str, float | int | None]:
+    size = megabytes(documents)
+    column, languages = columns(documents)
+    sketch_batch(column[:1], languages[:1])  # compiles
+    ours = size / cpu_seconds(lambda: sketch_batch(column, languages))
+    bodies = [document.body for document in documents]
+    left = sum(map(len, bodies)) / 1e6
+    print(
+        f"ours: {size:.1f} MB at {ours:.1f} MB/s, {len(documents):,} documents; "
+        f"{size - left:.1f} MB are license headers"
+    )
     figures: dict[str, float | int | None] = {"mb_per_second": ours}
     figures |= dict.fromkeys(("vs_rensa", "vs_rensa_digest_only", "vs_rensa_ready_hashes"))
     figures["rensa_mb_per_second"] = None
@@ -155,22 +222,22 @@ def measure_speed(contents: list[bytes]) -> dict[str, float | int | None]:
     from rensa import CMinHash, RMinHash
 
     def joined() -> None:
-        for content in contents:
+        for body in bodies:
             sketch = RMinHash(num_perm=256, seed=42)
-            sketch.update(joined_shingles(content))
+            sketch.update(joined_shingles(body))
             sketch.digest()
 
     def hashed() -> None:
-        parts = [hashed_shingles(content) for content in contents]
+        parts = [hashed_shingles(body) for body in bodies]
         offsets = np.cumsum([0, *map(len, parts)], dtype=np.uint64)
         RMinHash.digest_matrix_from_flat_token_hashes(np.concatenate(parts), offsets, 256, 42)
 
     rates = {"joined": size / cpu_seconds(joined), "hashed": size / cpu_seconds(hashed)}
     rensa = max(rates.values())
-    sample = contents[: max(1, len(contents) // 8)]  # ready shingles take a lot of memory
-    sample_size = sum(map(len, sample)) / 1e6
-    ready = [joined_shingles(content) for content in sample]
-    parts = [hashed_shingles(content) for content in sample]
+    count = max(1, len(documents) // 8)  # ready shingles take a lot of memory
+    sample_size = megabytes(documents[:count])
+    ready = [joined_shingles(body) for body in bodies[:count]]
+    parts = [hashed_shingles(body) for body in bodies[:count]]
     offsets = np.cumsum([0, *map(len, parts)], dtype=np.uint64)
     flat = np.concatenate(parts)
     sets = [part.tolist() for part in parts]
@@ -188,8 +255,7 @@ def measure_speed(contents: list[bytes]) -> dict[str, float | int | None]:
         "cminhash": lambda: CMinHash.digests64_from_token_hash_sets(sets, 256, 42),
     }
     speeds = {name: sample_size / cpu_seconds(mode) for name, mode in modes.items()}
-    sample_column = pa.array([content.decode() for content in sample], pa.large_string())
-    our_sets = shingle_sets_batch(sample_column)
+    our_sets = shingle_sets_batch(column[:count], languages[:count])
     sketch_sets(*our_sets)  # compiles
     our_hashes = sample_size / cpu_seconds(lambda: sketch_sets(*our_sets))
     print(
@@ -226,20 +292,23 @@ def near_copy(rng: random.Random, content: bytes) -> bytes:
     return "".join(lines).encode()
 
 
-def recall_documents(contents: list[bytes], count: int) -> list[bytes]:
+def recall_documents(gathered: list[Document], count: int) -> list[Document]:
     """`count` documents of at most 64 KiB, half of them near copies of the other half."""
     rng = random.Random(1)
-    real = [content for content in contents if len(content) <= 1 << 16]
+    real = [document for document in gathered if len(document.content) <= 1 << 16]
     real = real[: count // 2]
-    documents = real + [near_copy(rng, rng.choice(real)) for _ in range(count - len(real))]
-    documents = [document for document in documents if document.strip()]
+    documents = list(real)
+    for _ in range(count - len(real)):
+        one = rng.choice(real)
+        documents.append(Document(one.language, near_copy(rng, one.content)))
+    documents = [document for document in documents if document.content.strip()]
     rng.shuffle(documents)
     return documents
 
 
-def brute_force(documents: list[bytes]) -> dict[Pair, float]:
+def brute_force(documents: list[Document]) -> dict[Pair, float]:
     """Every pair at the threshold or more, with its Jaccard, by sparse matrix products."""
-    sets = [np.unique(hashed_shingles(document)) for document in documents]
+    sets = [np.unique(hashed_shingles(document.body)) for document in documents]
     sizes = np.array([len(members) for members in sets])
     _, columns = np.unique(np.concatenate(sets), return_inverse=True)
     matrix = scipy.sparse.csr_matrix(
@@ -266,16 +335,18 @@ def sharing(keys: Iterable[Iterable[Any]]) -> set[Pair]:
     return {pair for group in groups.values() for pair in itertools.combinations(group, 2)}
 
 
-def measure_recall(documents: list[bytes]) -> dict[str, float | int | None]:
+def measure_recall(documents: list[Document]) -> dict[str, float | int | None]:
     truth = brute_force(documents)
-    column = pa.array([document.decode() for document in documents], pa.large_string())
-    keys = band_keys(sketch_batch(column))
+    column, languages = columns(documents)
+    keys = band_keys(sketch_batch(column, languages))
     candidates = sharing(keys.tolist())
     result = near_duplicates(
         ArrayKeys(keys),
         np.arange(len(documents), dtype=np.uint32),
-        lambda rows: shingle_sets_batch(column.take(pa.array(rows))),
-        sizes=np.array([len(document) for document in documents], dtype=np.uint32),
+        lambda rows: shingle_sets_batch(
+            column.take(pa.array(rows)), languages.take(pa.array(rows))
+        ),
+        sizes=np.array([len(document.content) for document in documents], dtype=np.uint32),
     )
     dropped = [(int(k), row) for row, k in enumerate(result.keeper) if k != row]
     confirmed = sum(abs(truth.get(pair, 0.0) - result.jaccard[pair[1]]) < 1e-6 for pair in dropped)
@@ -301,7 +372,7 @@ def measure_recall(documents: list[bytes]) -> dict[str, float | int | None]:
         from rensa import RMinHash
 
         digests = RMinHash.digest_matrix_from_token_byte_sets(
-            [joined_shingles(document) for document in documents], 128, 42
+            [joined_shingles(document.body) for document in documents], 128, 42
         )
         matrix = np.array(digests.to_rows(), dtype=np.uint32).reshape(len(documents), 8, 16)
         rensa = sharing([[band.tobytes() for band in row] for row in matrix])
@@ -309,8 +380,8 @@ def measure_recall(documents: list[bytes]) -> dict[str, float | int | None]:
     datatrove = datatrove_signatures(documents)
     if datatrove is not None:
         bands, rate = datatrove
-        size = sum(map(len, documents)) / 1e6
-        figures["vs_datatrove"] = size / cpu_seconds(lambda: sketch_batch(column)) / rate
+        seconds = cpu_seconds(lambda: sketch_batch(column, languages))
+        figures["vs_datatrove"] = megabytes(documents) / seconds / rate
         figures["datatrove_mb_per_second"] = rate
         figures["recall_datatrove"] = len(sharing(bands) & truth.keys()) / len(truth)
     else:
@@ -318,13 +389,13 @@ def measure_recall(documents: list[bytes]) -> dict[str, float | int | None]:
     return figures
 
 
-def datatrove_signatures(documents: list[bytes]) -> tuple[list[list[Any]], float] | None:
+def datatrove_signatures(documents: list[Document]) -> tuple[list[list[Any]], float] | None:
     """Its bucket signatures and their MB for each CPU second; None where it is not installed."""
     if not importlib.util.find_spec("datatrove"):
         return None
     from datatrove.pipeline.dedup.minhash import MinhashDedupSignature
 
-    texts = [document.decode() for document in documents]
+    texts = [document.body.decode() for document in documents]
     with tempfile.TemporaryDirectory() as folder:
         try:
             step = MinhashDedupSignature(folder)
@@ -341,7 +412,7 @@ def datatrove_signatures(documents: list[bytes]) -> tuple[list[list[Any]], float
             signatures.append(step.get_signature(shingles) if shingles.size else [])
         seconds = time.thread_time() - start
     bands = [[tuple(bucket) for bucket in signature] for signature in signatures]
-    return bands, sum(map(len, documents)) / 1e6 / seconds
+    return bands, megabytes(documents) / seconds
 
 
 def main() -> None:
@@ -352,9 +423,9 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a smaller corpus; about a minute")
     parser.add_argument("--corpus", type=Path, help="a folder of Documents or of source files")
     options = parser.parse_args()
-    contents = gather(options.corpus, (12 if options.quick else 80) << 20)
-    figures = measure_speed(contents)
-    figures |= measure_recall(recall_documents(contents, 1_000 if options.quick else 6_000))
+    documents = gather(options.corpus, (12 if options.quick else 80) << 20)
+    figures = measure_speed(documents)
+    figures |= measure_recall(recall_documents(documents, 1_000 if options.quick else 6_000))
     print(json.dumps(figures))
 
 

@@ -57,7 +57,12 @@ def document(repo: str, path: str, content: str, **more: Any) -> Document:
 def write_shard(folder: Path, name: str, documents: list[Document]) -> tuple[Path, Files]:
     scratch = Files(folder, name)
     content = pa.array([one["content"] for one in documents], pa.large_string())
-    pq.write_table(pa.table({"content": content}), folder / f"{name}.parquet", row_group_size=7)
+    languages = pa.repeat(pa.scalar("Text"), len(content))
+    pq.write_table(
+        pa.table({"content": content, "language": languages}),
+        folder / f"{name}.parquet",
+        row_group_size=7,
+    )
     normal = white_free_hashes(*buffers(content))
     rows = [
         {
@@ -71,7 +76,7 @@ def write_shard(folder: Path, name: str, documents: list[Document]) -> tuple[Pat
     pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), scratch.table)
     passed = content.filter(pa.array([one["rule"] is None for one in documents], pa.bool_()))
     with KeyWriter(scratch.keys, BANDS) as writer:
-        writer.write(band_keys(sketch_batch(passed)))
+        writer.write(band_keys(sketch_batch(passed, languages[: len(passed)])))
     return folder / f"{name}.parquet", scratch
 
 

@@ -79,14 +79,22 @@ def column(texts: list[str]) -> pa.Array:
     return pa.array(texts, pa.large_string())
 
 
-def sets_of(texts: list[str]) -> duplicates.ShingleSets:
+def named(language: str, count: int) -> pa.Array:
+    return pa.repeat(pa.scalar(language), count)
+
+
+def keys_of(texts: list[str], language: str = "Text") -> np.ndarray:
+    return band_keys(sketch_batch(column(texts), named(language, len(texts))))
+
+
+def sets_of(texts: list[str], language: str = "Text") -> duplicates.ShingleSets:
     content = column(texts)
-    return lambda rows: shingle_sets_batch(content.take(pa.array(rows)))
+    return lambda rows: shingle_sets_batch(content.take(pa.array(rows)), named(language, len(rows)))
 
 
-def run(texts: list[str], ranks: np.ndarray) -> duplicates.NearDuplicates:
-    keys = ArrayKeys(band_keys(sketch_batch(column(texts))))
-    return near_duplicates(keys, ranks.astype(np.uint32), sets_of(texts))
+def run(texts: list[str], ranks: np.ndarray, language: str = "Text") -> duplicates.NearDuplicates:
+    keys = ArrayKeys(keys_of(texts, language))
+    return near_duplicates(keys, ranks.astype(np.uint32), sets_of(texts, language))
 
 
 def one_bucket(texts: list[str]) -> duplicates.NearDuplicates:
@@ -116,7 +124,7 @@ def test_bands_follow_the_formula() -> None:
 
 def test_candidates_hold_the_pairs_that_brute_force_finds(texts: list[str]) -> None:
     sets = [shingles(text) for text in texts]
-    keys = band_keys(sketch_batch(column(texts)))
+    keys = keys_of(texts)
     pairs = [
         (a, b) for a, b in itertools.combinations(range(len(texts)), 2) if alike(sets[a], sets[b])
     ]
@@ -192,7 +200,7 @@ def test_small_blocks_and_parts_give_the_same_clusters(
         asked.append((sizes[rows].sum(), len(rows)))
         return shingle_sets(rows)
 
-    keys = ArrayKeys(band_keys(sketch_batch(column(texts))))
+    keys = ArrayKeys(keys_of(texts))
     blocks = near_duplicates(keys, ranks, watched, sizes=sizes)
     assert (blocks.keeper == whole.keeper).all()
     assert (blocks.jaccard == whole.jaccard).all()
@@ -295,6 +303,22 @@ def test_a_million_copies_of_one_header_cost_one_comparison_each() -> None:
     assert result.unfinished == 0
 
 
+LICENSE = "/*\n" + "".join(f" * Copyright line {i} of a license.\n" for i in range(90)) + " */\n"
+
+
+def test_a_license_header_makes_no_duplicates() -> None:
+    """Short classes under one header are apart; one class under two headers is a duplicate."""
+    bodies = [
+        "\nclass Bee { int wings; Bee(int wings) { this.wings = wings; } int fly() { return 1; } }",
+        "\ninterface Ant extends Insect { void march(List<Ant> others, String song); int legs(); }",
+        "\nenum Color { RED, GREEN, BLUE; static Color of(String name) { return valueOf(name); } }",
+    ]
+    texts = [LICENSE + body for body in bodies] + [bodies[0], "/* SPDX: MIT */" + bodies[1]]
+    texts += [LICENSE, LICENSE + "\n"]  # nothing but a header: its words count
+    assert run(texts, np.arange(7), "Java").keeper.tolist() == [0, 1, 2, 0, 1, 5, 5]
+    assert run(texts, np.arange(7), "Text").keeper.tolist()[1:3] == [0, 0]  # no comments there
+
+
 def test_keys_that_collide_drop_nothing() -> None:
     """Keys that differ in their last bits only, and equal keys of different documents."""
     texts = [f"document {i} holds {i} words of its own {i * i}" for i in range(40)]
@@ -321,19 +345,17 @@ def test_nothing_to_compare() -> None:
 
 
 def test_shingle_files_answer_as_the_content_does(texts: list[str], tmp_path: Path) -> None:
-    content = column(texts)
     rows = np.arange(len(texts))
     half = len(texts) // 2
-    batches = [
-        (rows[start : start + 40], content[start : start + 40]) for start in range(0, half, 40)
-    ]
-    write_shingle_sets(tmp_path / "a", [(r[r < half], c[: (r < half).sum()]) for r, c in batches])
-    write_shingle_sets(tmp_path / "b", [(rows[half:], content[half:])])
+    sets = sets_of(texts)
+    batches = [rows[start : min(start + 40, half)] for start in range(0, half, 40)]
+    write_shingle_sets(tmp_path / "a", [(batch, *sets(batch)) for batch in batches])
+    write_shingle_sets(tmp_path / "b", [(rows[half:], *sets(rows[half:]))])
     write_shingle_sets(tmp_path / "empty", [])
     store = ShingleStore([tmp_path / name for name in ("a", "empty", "b")])
     for wanted in (rows[::7], rows[:0], rows[-3:]):
         hashes, offsets = store(wanted)
-        truth, truth_offsets = shingle_sets_batch(content.take(pa.array(wanted)))
+        truth, truth_offsets = sets(wanted)
         assert (hashes == truth).all()
         assert (offsets == truth_offsets).all()
     for missing in (np.array([len(texts)]), np.array([-1, 0])):

@@ -26,6 +26,7 @@ from firnline.curate.passed import Passed
 from firnline.curate.shinglefiles import ShingleStore, write_shingle_sets
 from firnline.documents import write_table
 from firnline.kernels.clusters import NO_RANK
+from firnline.kernels.shingles import Hashes, Offsets
 from firnline.kernels.sketch import BINS
 from firnline.stage import Stats, Workspace
 
@@ -195,13 +196,14 @@ def _write_shingles(item: tuple[Path, Scratch, int, bytes]) -> Stats:
     places = np.flatnonzero(np.unpackbits(np.frombuffer(bits, np.uint8), count=len(documents)))
     rows = documents[places]
 
-    def batches() -> Iterator[tuple[NDArray[np.int64], pa.Array]]:
+    def batches() -> Iterator[tuple[Offsets, Hashes, Offsets]]:
         before = 0
-        for batch in small_batches(shard, ("content",)):
+        for batch in small_batches(shard, ("content", "language")):
             first, last = np.searchsorted(rows, [before, before + len(batch)])
-            content = batch["content"].take(pa.array(rows[first:last] - before))
-            if len(content):
-                yield places[first:last] + start, content
+            if last > first:
+                taken = batch.take(pa.array(rows[first:last] - before))
+                sets = duplicates.shingle_sets_batch(taken["content"], taken["language"])
+                yield places[first:last] + start, *sets
             before += len(batch)
 
     write_shingle_sets(scratch.shingles, batches())

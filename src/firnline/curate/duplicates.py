@@ -1,7 +1,8 @@
 """Exact and near-duplicates: which document stays, and how closely the others resemble it.
 
-Near-duplicates are documents whose sets of 5-token shingles have a Jaccard similarity of 0.7 or
-more (the convention of The Stack, Kocetkov et al. 2022). They are found in four steps:
+Near-duplicates are documents whose sets of 5-token shingles, license headers left out, have a
+Jaccard similarity of 0.7 or more (the convention of The Stack, Kocetkov et al. 2022). They are
+found in four steps:
 
 1. `sketch_batch` and `band_keys`, shard by shard: 8 bytes on disk for each document and band.
 2. Candidates: documents that share a band. With `r` rows in each of `b` bands a pair of
@@ -31,6 +32,8 @@ from firnline.curate.keyfiles import Keys
 from firnline.documents import buffers
 from firnline.engine import cores
 from firnline.kernels import clusters, shingles
+from firnline.kernels.headers import header_ends, header_style
+from firnline.kernels.shingles import Bytes, Hashes, Offsets
 from firnline.kernels.sketch import BINS, SHINGLE_TOKENS, band_hashes, sketch
 
 THRESHOLD = 0.7
@@ -91,9 +94,19 @@ class NearDuplicates:
     unfinished: int
 
 
-def sketch_batch(content: pa.Array) -> NDArray[np.uint32]:
-    """Sketches of a content column, uint32 (rows, 256); a null counts as empty."""
-    return sketch(*buffers(content))
+def sketch_batch(content: pa.Array, languages: pa.Array) -> NDArray[np.uint32]:
+    """Sketches of a content column, uint32 (rows, 256); a null counts as empty.
+
+    What counts of a document begins after its license header (`firnline.kernels.headers`).
+    """
+    data, offsets = buffers(content)
+    return sketch(data, offsets, SHINGLE_TOKENS, _after_headers(data, offsets, languages))
+
+
+def _after_headers(data: Bytes, offsets: Offsets, languages: pa.Array) -> Offsets:
+    names = languages.fill_null("").dictionary_encode()
+    styles = np.array([header_style(name) for name in names.dictionary.to_pylist()], dtype=np.int64)
+    return header_ends(data, offsets, styles[names.indices.to_numpy()])
 
 
 def band_keys(sketches: NDArray[np.uint32]) -> NDArray[np.uint64]:
@@ -101,9 +114,11 @@ def band_keys(sketches: NDArray[np.uint32]) -> NDArray[np.uint64]:
     return band_hashes(sketches, BANDS, ROWS)
 
 
-def shingle_sets_batch(content: pa.Array) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
-    """Shingle sets of a content column: (hashes, offsets), distinct inside each row."""
-    return shingles.shingle_sets(*buffers(content), SHINGLE_TOKENS)
+def shingle_sets_batch(content: pa.Array, languages: pa.Array) -> tuple[Hashes, Offsets]:
+    """The sets that `sketch_batch` sketches: (hashes, offsets), distinct inside each row."""
+    data, offsets = buffers(content)
+    starts = _after_headers(data, offsets, languages)
+    return shingles.shingle_sets(data, offsets, SHINGLE_TOKENS, starts)
 
 
 def candidate_rows(keys: Keys, ranks: Ranks) -> NDArray[np.bool_]:

@@ -125,7 +125,9 @@ def measure_shard(settings: Measuring, item: tuple[Path, Scratch]) -> Stats:
         for batch in small_batches(shard, (*DOCUMENT_SCHEMA.names, *sorted(optional))):
             table, passed = _measure(settings, batch, tally)
             writer.write(table)
-            sketches = sketch_batch(batch["content"].filter(passed))
+            sketches = sketch_batch(
+                batch["content"].filter(passed), batch["language"].filter(passed)
+            )
             keys.write(band_hashes(sketches, settings.bands, settings.rows))
     if tally is not None:
         write_json(scratch.tally, tally.pack())

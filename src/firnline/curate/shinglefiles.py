@@ -11,27 +11,23 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-from numpy.typing import NDArray
 
-from firnline.documents import atomic_path, buffers
-from firnline.kernels.shingles import shingle_sets
-from firnline.kernels.sketch import SHINGLE_TOKENS
+from firnline.documents import atomic_path
+from firnline.kernels.shingles import Hashes, Offsets
 
 _NONE = np.zeros(0, dtype=np.int64)
 
 
-def write_shingle_sets(path: Path, batches: Iterable[tuple[NDArray[np.int64], pa.Array]]) -> None:
+def write_shingle_sets(path: Path, batches: Iterable[tuple[Offsets, Hashes, Offsets]]) -> None:
     """Writes the shingle sets of rows; takes about twice the bytes of their content.
 
-    Each batch is (row numbers, their content); row numbers ascend over all batches. For the rows
-    that `candidate_rows` names.
+    Each batch is (row numbers, hashes, offsets), the sets as `duplicates.shingle_sets_batch`
+    gives them; row numbers ascend over all batches. For the rows that `candidate_rows` names.
     """
     rows, ends = [_NONE], [_NONE]
     total = 0
     with atomic_path(path) as temporary, temporary.open("wb") as file:
-        for numbers, content in batches:
-            hashes, offsets = shingle_sets(*buffers(content), SHINGLE_TOKENS)
+        for numbers, hashes, offsets in batches:
             hashes.tofile(file)
             rows.append(np.asarray(numbers, dtype=np.int64))
             ends.append(offsets[1:] + total)
@@ -63,7 +59,7 @@ class ShingleStore:
         if (self._rows[1:] <= self._rows[:-1]).any():
             raise ValueError("the files of shingle sets must be given in the order of their rows")
 
-    def __call__(self, rows: NDArray[np.int64]) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
+    def __call__(self, rows: Offsets) -> tuple[Hashes, Offsets]:
         """The sets of `rows`, which ascend: (hashes, offsets). KeyError for an unknown row."""
         at = np.searchsorted(self._rows, rows)
         if len(rows) and (at[-1] >= len(self._rows) or (self._rows[at] != rows).any()):
@@ -84,7 +80,7 @@ class ShingleStore:
         return hashes, offsets
 
 
-def _index(path: Path) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _index(path: Path) -> tuple[Offsets, Offsets]:
     """(row numbers, where the set of each ends)."""
     with path.open("rb", buffering=0) as file:
         size = file.seek(-8, os.SEEK_END) + 8

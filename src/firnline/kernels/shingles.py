@@ -126,12 +126,12 @@ def windows(tokens: Hashes, n: int, count: int, out: Hashes) -> None:
 
 
 @kernel
-def _count(data: Bytes, offsets: Offsets) -> Offsets:
-    counts = np.zeros(len(offsets), dtype=np.int64)
-    for document in range(len(offsets) - 1):
+def _count(data: Bytes, starts: Offsets, stops: Offsets) -> Offsets:
+    counts = np.zeros(len(stops) + 1, dtype=np.int64)
+    for document in range(len(stops)):
         tokens = 0
         before = SPACE
-        for position in range(offsets[document], offsets[document + 1]):
+        for position in range(starts[document], stops[document]):
             kind = BYTE_CLASSES[data[position]]
             tokens += not (kind == SPACE or (kind & before) == WORD)
             before = kind
@@ -140,12 +140,12 @@ def _count(data: Bytes, offsets: Offsets) -> Offsets:
 
 
 @kernel
-def _tokens(data: Bytes, offsets: Offsets, token_offsets: Offsets) -> Hashes:
+def _tokens(data: Bytes, starts: Offsets, stops: Offsets, token_offsets: Offsets) -> Hashes:
     total = token_offsets[-1]
     hashes = np.zeros(total + 1, dtype=np.uint64)
-    for document in range(len(offsets) - 1):
+    for document in range(len(stops)):
         first = token_offsets[document]
-        scan(data, offsets[document], offsets[document + 1], SPACE, hashes, first - 1)
+        scan(data, starts[document], stops[document], SPACE, hashes, first - 1)
     for token in range(total):
         hashes[token] = mix(hashes[token])
     return hashes[:total]
@@ -280,10 +280,16 @@ def _white_free(data: Bytes, offsets: Offsets) -> Hashes:
     return out
 
 
-def token_hashes(data: Bytes, offsets: Offsets) -> tuple[Hashes, Offsets]:
-    """Every token's hash, and where each document's tokens begin and end: (hashes, offsets)."""
-    token_offsets = _count(data, offsets)
-    return _tokens(data, offsets, token_offsets), token_offsets
+def token_hashes(
+    data: Bytes, offsets: Offsets, starts: Offsets | None = None
+) -> tuple[Hashes, Offsets]:
+    """Every token's hash, and where each document's tokens begin and end: (hashes, offsets).
+
+    `starts` says where in `data` each document is read from, if not from its first byte.
+    """
+    starts = offsets[:-1].copy() if starts is None else starts
+    token_offsets = _count(data, starts, offsets[1:])
+    return _tokens(data, starts, offsets[1:], token_offsets), token_offsets
 
 
 def white_free_hashes(data: Bytes, offsets: Offsets) -> Hashes:
@@ -317,6 +323,8 @@ def ngram_hashes(hashes: Hashes, token_offsets: Offsets, n: int) -> tuple[Hashes
     return _ngrams(hashes, token_offsets, n)
 
 
-def shingle_sets(data: Bytes, offsets: Offsets, n: int = 5) -> tuple[Hashes, Offsets]:
-    """Each document's set of n-gram hashes: (hashes, offsets)."""
-    return distinct(*ngram_hashes(*token_hashes(data, offsets), n))
+def shingle_sets(
+    data: Bytes, offsets: Offsets, n: int = 5, starts: Offsets | None = None
+) -> tuple[Hashes, Offsets]:
+    """Each document's set of n-gram hashes: (hashes, offsets); `starts` as in `token_hashes`."""
+    return distinct(*ngram_hashes(*token_hashes(data, offsets, starts), n))

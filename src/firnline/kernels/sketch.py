@@ -103,8 +103,8 @@ def _later_rounds(bins: Hashes, filled: int, kept: Hashes, count: int, thrown: H
 
 
 @kernel
-def _sketch(data: Bytes, offsets: Offsets, n: int) -> Sketches:
-    sketches = np.empty((len(offsets) - 1, BINS), dtype=np.uint32)
+def _sketch(data: Bytes, starts: Offsets, stops: Offsets, n: int) -> Sketches:
+    sketches = np.empty((len(stops), BINS), dtype=np.uint32)
     bins = np.empty(BINS, dtype=np.uint64)
     kept = np.empty(_KEPT, dtype=np.uint64)
     table = np.empty(table_size(_KEPT), dtype=np.uint64)
@@ -112,12 +112,12 @@ def _sketch(data: Bytes, offsets: Offsets, n: int) -> Sketches:
     # The last n - 1 tokens before a chunk, the chunk's own, and a slot that `scan` may overwrite.
     tokens = np.zeros(n + _CHUNK_BYTES + 2, dtype=np.uint64)
     shingles = np.empty(n + _CHUNK_BYTES + 2, dtype=np.uint64)
-    for document in range(len(offsets) - 1):
+    for document in range(len(stops)):
         bins[:] = _EMPTY
         filled = count = history = before = 0
         place = -1
-        end = offsets[document + 1]
-        for start in range(offsets[document], end, _CHUNK_BYTES):
+        end = stops[document]
+        for start in range(starts[document], end, _CHUNK_BYTES):
             stop = min(start + _CHUNK_BYTES, end)
             place = scan(data, start, stop, before, tokens, place)
             before = BYTE_CLASSES[data[stop - 1]]
@@ -192,14 +192,17 @@ def _band_hashes(sketches: Sketches, bands: int, rows: int) -> Hashes:
     return keys
 
 
-def sketch(data: Bytes, offsets: Offsets, n: int = SHINGLE_TOKENS) -> Sketches:
+def sketch(
+    data: Bytes, offsets: Offsets, n: int = SHINGLE_TOKENS, starts: Offsets | None = None
+) -> Sketches:
     """Sketches of a `large_string` column's shingles of `n` tokens: uint32 (documents, 256).
 
     The share of equal bins estimates the Jaccard similarity of two documents' shingle sets,
     with a standard error of at most sqrt(J (1 - J) / 256). A document without tokens has
-    0xFFFFFFFF in every bin.
+    0xFFFFFFFF in every bin. `starts` as in `shingles.token_hashes`.
     """
-    return _sketch(data, offsets, n)
+    starts = offsets[:-1].copy() if starts is None else starts
+    return _sketch(data, starts, offsets[1:], n)
 
 
 def sketch_sets(hashes: Hashes, offsets: Offsets) -> Sketches:
