@@ -2,7 +2,8 @@
 
 A small model on a CPU is bound as much by memory and by the count of operations as by arithmetic.
 Each function here is a few lines of PyTorch whose gradient autograd would compute in two to four
-times as many steps. Tests hold them to autograd's gradient of the plain formula.
+times as many steps. Tests hold them to autograd's gradient of the plain formula, which is what runs
+where `is_fused` says no: on a GPU, in 16 bits, in compiled code, which does its own fusing.
 """
 
 from __future__ import annotations
@@ -14,13 +15,19 @@ from torch import Tensor
 from torch.nn import functional as F
 
 
+def is_fused(x: Tensor) -> bool:
+    """Whether the functions here go their own way for `x`: float32 on a CPU, not compiled."""
+    plain = torch.is_autocast_enabled("cpu") or torch.compiler.is_compiling()
+    return x.device.type == "cpu" and x.dtype == torch.float32 and not plain
+
+
 class _RMSNorm(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, epsilon: float) -> Tensor:
-        mean_square = x.float().square().mean(-1, keepdim=True)
+        mean_square = x.square().mean(-1, keepdim=True)
         scale = mean_square.add_(epsilon).rsqrt_()
         ctx.save_for_backward(x, weight, scale)
-        return (x * scale).to(x.dtype).mul_(weight)
+        return (x * scale).mul_(weight)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None]:
@@ -32,11 +39,13 @@ class _RMSNorm(torch.autograd.Function):
         # d/dx = scale * (g w - normed * mean(g w normed))
         mean = (flat.mul_(weight)).mean(-1, keepdim=True)
         x_gradient = (gradient * weight).sub_(normed.mul_(mean)).mul_(scale)
-        return x_gradient.to(x.dtype), weight_gradient.to(weight.dtype), None
+        return x_gradient, weight_gradient, None
 
 
 def rms_norm(x: Tensor, weight: Tensor, epsilon: float) -> Tensor:
     """Root-mean-square norm over the last axis (Zhang and Sennrich 2019), statistics in float32."""
+    if not is_fused(x):
+        return F.rms_norm(x.float(), weight.shape, weight.float(), epsilon).to(x.dtype)
     out: Tensor = _RMSNorm.apply(x, weight, epsilon)  # type: ignore[no-untyped-call]  # torch leaves it untyped
     return out
 
@@ -61,7 +70,7 @@ class _SwiGLU(torch.autograd.Function):
 
 
 def swiglu(gate_up: Tensor) -> Tensor:
-    """silu(gate) * up of [..., 2 x width], gate first: [..., width]."""
+    """silu(gate) * up of [..., 2 x width], gate first: [..., width] (Shazeer 2020)."""
     out: Tensor = _SwiGLU.apply(gate_up)  # type: ignore[no-untyped-call]  # as above
     return out
 
@@ -99,6 +108,13 @@ def split_and_rotate(
     """
     out: tuple[Tensor, Tensor, Tensor] = _SplitAndRotate.apply(heads, cosine, sine, queries, keys)  # type: ignore[no-untyped-call]  # as above
     return out
+
+
+def rotate(heads: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
+    """`heads` [batch, length, heads, size] turned by RoPE, angles as above; plain PyTorch."""
+    left, right = heads.chunk(2, dim=-1)
+    turned = (left * cosine - right * sine, right * cosine + left * sine)
+    return torch.cat(turned, dim=-1).to(heads.dtype)
 
 
 def _rotate(heads: Tensor, cosine: Tensor, sine: Tensor, out: Tensor) -> None:
