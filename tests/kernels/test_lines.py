@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
 import sysconfig
 from html.parser import HTMLParser
@@ -40,7 +42,8 @@ def plain_statistics(text: str) -> dict[str, float]:
         for match in BASE64.finditer(text)
         if len(match[0]) >= 64
         and re.search(r"[A-Za-z]", match[0])
-        and re.search(r"[0-9]", match[0])
+        and 16 * len(re.findall(r"[0-9]", match[0])) >= len(match[0])
+        and 16 * match[0].count("/") <= len(match[0])
     ]
     items = [m[0] for m in HEX.finditer(text) if len(ITEM.findall(m[0])) >= 8]
     encoded = sum(runs) + sum(map(len, items))
@@ -94,6 +97,7 @@ escapes = st.lists(st.sampled_from([*ITEMS, *GAPS]), max_size=60).map("".join)
 @example(["ab " * 8, "ab " * 7, "ab\n" * 9, "\\x41" * 8, "0x41," * 8, "0x41,\n\n" * 8, "\\"])
 @example(["a1" * 32 + "\n", "a1" * 16 + "\n" + "a1" * 16, "a1" * 16 + "\n\n" + "a1" * 16])
 @example(["a1" * 15 + "\n" + "a1" * 99, "a1\n" * 50, ("a1" * 38 + "\r\n") * 3 + "a=="])
+@example(["a1/" * 30, "a" * 60 + "1234", "a" * 61 + "123", "a" * 56 + "1234////", "a1" * 40 + "//"])
 @example(["<?xml version=", "é" * 86 + "<?xml version=", "é" * 87 + "<?xml version=", "<?xml"])
 def test_statistics_of_any_text(texts: list[str]) -> None:
     check(texts)
@@ -117,6 +121,20 @@ def test_a_slice_of_a_column_is_measured_as_the_whole() -> None:
     measured = line_statistics(*buffers(column))
     assert measured.lines.tolist() == [2, 0]
     assert measured.longest_line.tolist() == [2, 0]
+
+
+def test_paths_and_names_are_not_encoded() -> None:
+    coded = base64.b64encode(bytes(range(256)) * 4).decode()
+    texts = [
+        "tests/cases/conformance/parser/ecmascript5/ErrorRecovery/parserErrorRecovery12/case",
+        "github.com/actions/toolkit/blob/5e5e1b7aacba68a53836a34db4a288c3c1c1585b/packages/core/src",
+        "superCallFromClassThatDerivesFromGenericTypeButWithIncorrectNumberOfTypeArguments1",
+        hashlib.sha256(b"a digest").hexdigest(),
+        coded,
+        "\n".join(coded[i : i + 64] for i in range(0, len(coded), 64)),
+    ]
+    runs = line_statistics(*buffers(pa.array(texts, pa.large_string()))).encoded_run.tolist()
+    assert runs == [0, 0, 0, 64, len(coded), len(texts[-1])]
 
 
 def test_one_huge_line() -> None:

@@ -1,9 +1,10 @@
 r"""Encoded data in text: runs of base64, escapes and numbers (StarCoder2, section 3.1).
 
 - An encoded run (StarCoder2, section 3.1) is one of
-  - base64: 64 or more of `A-Za-z0-9+/=` with a letter and a digit among them, so that a ruler such
-    as `//////` is none. A line end inside is allowed after 32 or more of them on its line, so that
-    a list of one word a line is none either.
+  - base64: 64 or more of `A-Za-z0-9+/=` with a letter among them, a sixteenth or more of them
+    digits and a sixteenth or fewer slashes (of random bytes in base64 it is 10 and 1 in 64), so
+    that a ruler such as `//////`, a path and a long name are none. A line end inside is allowed
+    after 32 or more of them on its line, so that a list of one word a line is none either.
   - escapes: 8 or more `\xHH`, `\uHHHH`, `\UHHHHHHHH`, with or without numbers as below between.
   - numbers: 8 or more `0xHH` or `HH` and nothing else. They count for the share only: a table of
     256 bytes is half of many a hash function, and a file of nothing else is data.
@@ -22,6 +23,7 @@ Bytes = NDArray[np.uint8]
 
 BASE64_CHARACTERS = 64
 BASE64_LINE = 32
+BASE64_DIGITS = 16  # in one of so many a digit at least, a slash at most
 HEX_ITEMS = 8
 
 # The fewest bytes of a run of numbers, `ab ab ...`, and the bytes that one can have.
@@ -80,17 +82,20 @@ def _base64_run(data: Bytes, start: int, end: int) -> tuple[int, bool]:
     for i in range(start + BASE64_CHARACTERS - 1, start, -1):
         if not CLASSES[data[i]] & (BASE64 | END):
             return i, False
-    letters = digits = 0
+    letters = digits = slashes = 0
     i = line_start = start
     while True:
         while i < end and CLASSES[data[i]] & BASE64:
             letters += CLASSES[data[i]] & LETTER
-            digits += CLASSES[data[i]] & DIGIT
+            digits += CLASSES[data[i]] & DIGIT != 0
+            slashes += data[i] == 47
             i += 1
         after = _after_line_end(data, i, end)
         goes_on = after < end and i - line_start >= BASE64_LINE and CLASSES[data[after]] & BASE64
         if after == i or not goes_on:
-            return i, i - start >= BASE64_CHARACTERS and letters > 0 and digits > 0
+            size = i - start
+            coded = slashes * BASE64_DIGITS <= size <= digits * BASE64_DIGITS
+            return i, size >= BASE64_CHARACTERS and letters > 0 and coded
         i = line_start = after
 
 
