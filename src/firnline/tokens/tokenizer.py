@@ -1,8 +1,8 @@
-"""Text to token ids and back: byte-level BPE from a Hugging Face `tokenizer.json`.
+"""Text to token ids and back: byte-level or SentencePiece BPE from a Hugging Face `tokenizer.json`.
 
 gigatoken encodes; `tokenizers` defines what is right. Content can never produce a control token:
-the special tokens are taken out of the encoder's copy of the file, so that their strings are
-encoded as the plain text they are.
+they are taken out of the encoder's copy of the file, so that their strings are encoded as the
+plain text they are.
 """
 
 from __future__ import annotations
@@ -21,6 +21,14 @@ import pyarrow as pa
 from firnline.documents import buffers
 from firnline.errors import FirnlineError
 from firnline.progress import say
+from firnline.tokens.roles import Role, control_tokens, find_roles
+from firnline.tokens.spelling import (
+    Spelling,
+    content_settings,
+    missing_bytes,
+    spelled_bytes,
+    spelling_of,
+)
 
 Ids = npt.NDArray[np.uint32]
 
@@ -55,8 +63,8 @@ class Tokenizer:
     def load(cls, folder: Path) -> Tokenizer:
         """Opens a folder with `tokenizer.json` and reads it now.
 
-        Raises FirnlineError where the file is missing, is not byte-level BPE, or has no
-        `<|endoftext|>`.
+        Raises FirnlineError where the file is missing, is not BPE over bytes, or has no token that
+        ends a document.
         """
         tokenizer = cls(folder)
         _ = tokenizer._encoder
@@ -112,14 +120,32 @@ class Tokenizer:
 
     @cached_property
     def special(self) -> Mapping[str, int]:
-        """Ids of the special tokens by their strings."""
-        added = self._settings.get("added_tokens") or []
-        return {token["content"]: int(token["id"]) for token in added if token["special"]}
+        """Ids of the control tokens by their strings: what content never becomes."""
+        return control_tokens(self._settings.get("added_tokens") or [])
+
+    @cached_property
+    def roles(self) -> Mapping[Role, int]:
+        """Ids by role: `end_of_text` always; `fim_prefix`, `fim_middle`, `fim_suffix` and `pad`
+        where the vocabulary has them."""
+        found = find_roles(self._settings.get("added_tokens") or [])
+        return {role: self.special[content] for role, content in found.items()}
 
     @cached_property
     def end_of_text(self) -> int:
         """Id of the token that ends each document."""
-        return self.special[END_OF_TEXT]
+        return self.roles["end_of_text"]
+
+    @cached_property
+    def spelling(self) -> Spelling:
+        """How the vocabulary spells bytes: `byte-level` or `sentencepiece`."""
+        spelling = spelling_of(self._settings)
+        assert spelling is not None
+        return spelling
+
+    @property
+    def fast(self) -> bool:
+        """Whether gigatoken encodes; else `tokenizers` does."""
+        return self._encoder is not None
 
     @cached_property
     def digest(self) -> str:
@@ -129,16 +155,7 @@ class Tokenizer:
     @cached_property
     def token_bytes(self) -> dict[int, bytes]:
         """The bytes that each id stands for."""
-        byte_of = _bytes_of_characters()
-        table = {}
-        for token, number in self._settings["model"]["vocab"].items():
-            if all(character in byte_of for character in token):
-                table[number] = bytes(byte_of[character] for character in token)
-            else:  # an added token's string that is no byte-level text
-                table[number] = token.encode()
-        for added in self._settings.get("added_tokens") or []:
-            table[added["id"]] = added["content"].encode()
-        return table
+        return spelled_bytes(self._settings)
 
     @cached_property
     def _data(self) -> bytes:
@@ -155,31 +172,38 @@ class Tokenizer:
         try:
             settings = json.loads(self._data)
             model, added = settings["model"], settings.get("added_tokens") or []
-            byte_level = '"ByteLevel"' in json.dumps(settings["pre_tokenizer"])
-            usable = model["type"] == "BPE" and byte_level and isinstance(model["vocab"], dict)
-            special = {token["content"] for token in added if token["special"]}
+            kind = model["type"] if isinstance(model["vocab"], dict) else "not BPE"
+            known = kind == "BPE" and spelling_of(settings) is not None
+            missing = missing_bytes(settings) if known else []
+            roles = find_roles(added)
+            control_tokens(added)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise FirnlineError(
                 f"cannot read {path}: not a Hugging Face tokenizer", mend="make the file again"
             ) from error
-        if not usable:
+        if not known:
+            kind = "BPE over characters" if kind == "BPE" else kind
             raise FirnlineError(
-                f"{path} is not byte-level BPE", mend="give a tokenizer of the GPT-2 kind"
+                f"{path} is {kind}, not byte-level BPE or SentencePiece BPE with byte fallback",
+                mend="give a tokenizer of GPT-2's or Llama 2's kind",
             )
-        if END_OF_TEXT not in special:
+        if missing:
             raise FirnlineError(
-                f"{path} has no special token {END_OF_TEXT}", mend="add it to added_tokens"
+                f"{path} has no token for byte 0x{missing[0]:02X}"
+                + (f" and {len(missing) - 1} more" if missing[1:] else ""),
+                mend="text would be lost: give a tokenizer with all bytes",
+            )
+        if "end_of_text" not in roles:
+            raise FirnlineError(
+                f"{path} has no special token {END_OF_TEXT} or another that ends a document",
+                mend='add it to added_tokens, or write "role": "end_of_text" there',
             )
         assert isinstance(settings, dict)
         return settings
 
     @cached_property
     def _content_json(self) -> str:
-        # The file without its special tokens; added tokens that are not special are text.
-        added = self._settings.get("added_tokens") or []
-        plain = [token for token in added if not token["special"]]
-        settings = self._settings | {"added_tokens": plain, "truncation": None, "padding": None}
-        return json.dumps(settings)
+        return json.dumps(content_settings(self._settings, self.special))
 
     @cached_property
     def _reference(self) -> Any:
@@ -246,15 +270,3 @@ def _not_unicode(texts: Any) -> FirnlineError:
                 mend="decode the file as UTF-8 first",
             )
     return FirnlineError("a text is not a string", mend="give strings")
-
-
-def _bytes_of_characters() -> dict[str, int]:
-    """The byte for each character of byte-level BPE.
-
-    Printable Latin-1 characters stand for themselves; the other 68 bytes, in order, for the
-    characters from U+0100 (GPT-2's table).
-    """
-    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
-    others = [byte for byte in range(256) if byte not in set(printable)]
-    table = {chr(byte): byte for byte in printable}
-    return table | {chr(256 + n): byte for n, byte in enumerate(others)}

@@ -1,0 +1,142 @@
+"""How the vocabulary of a `tokenizer.json` spells bytes, and the copy of it that encodes content.
+
+Two spellings are known. Byte-level BPE (GPT-2) writes each byte as one printable character.
+SentencePiece BPE with byte fallback (Llama 2, Code Llama, Gemma) writes text, `▁` for a space, and
+`<0x0A>` for a byte that no piece covers.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any, Literal
+
+Spelling = Literal["byte-level", "sentencepiece"]
+Settings = Mapping[str, Any]
+
+SPACE = "▁"
+_BYTE_PIECE = re.compile(r"<0x([0-9A-F]{2})>")
+# Bytes that no UTF-8 text holds; DeepSeek-Coder's vocabulary lacks them.
+_NEVER = {0xC0, 0xC1, *range(0xF5, 0x100)}
+
+
+def spelling_of(settings: Settings) -> Spelling | None:
+    """Which of the two a BPE file follows; None for neither."""
+    parts = list(_parts(settings.get("normalizer"))) + list(_parts(settings.get("pre_tokenizer")))
+    if any(part.get("type") == "ByteLevel" for part in parts):
+        return "byte-level"
+    if settings["model"].get("byte_fallback") and any(
+        part.get("type") == "Metaspace" or part.get("content") == SPACE for part in parts
+    ):
+        return "sentencepiece"
+    return None
+
+
+def spelled_bytes(settings: Settings) -> dict[int, bytes]:
+    """The bytes that each id stands for; an added token stands for its string."""
+    table: dict[int, bytes] = {}
+    vocabulary: Mapping[str, int] = settings["model"]["vocab"]
+    if spelling_of(settings) == "byte-level":
+        byte_of = byte_of_character()
+        for token, number in vocabulary.items():
+            if all(character in byte_of for character in token):
+                table[number] = bytes(byte_of[character] for character in token)
+            else:  # an added token's string that is no byte-level text
+                table[number] = token.encode()
+    else:
+        for token, number in vocabulary.items():
+            byte = _BYTE_PIECE.fullmatch(token)
+            text = token.replace(SPACE, " ").encode()
+            table[number] = bytes([int(byte[1], 16)]) if byte else text
+    for added in settings.get("added_tokens") or []:
+        table[added["id"]] = added["content"].encode()
+    return table
+
+
+def missing_bytes(settings: Settings) -> list[int]:
+    """Bytes of UTF-8 text without a token of their own: text that holds them would be lost."""
+    vocabulary = settings["model"]["vocab"]
+    if spelling_of(settings) == "byte-level":
+        known = {byte for character, byte in byte_of_character().items() if character in vocabulary}
+    else:
+        pieces = (_BYTE_PIECE.fullmatch(token) for token in vocabulary)
+        known = {int(piece[1], 16) for piece in pieces if piece}
+    return sorted(set(range(256)) - known - _NEVER)
+
+
+def content_settings(settings: Settings, control: Collection[str]) -> dict[str, Any]:
+    """The settings for encoding content: `control` cannot come out, and nothing is put before.
+
+    Every text is a part of something (a prompt, the middle of a document), so the space that some
+    tokenizers put before each text is left out.
+    """
+    model = dict(settings["model"])
+    added = settings.get("added_tokens") or []
+    plain = [token for token in added if token["content"] not in control]
+    # With an entry in the vocabulary a token keeps its id whatever tokens before it are gone.
+    model["vocab"] = model["vocab"] | {token["content"]: token["id"] for token in plain}
+    model["dropout"] = None
+    out_of_reach = set(control)
+    if spelling_of(settings) == "sentencepiece":  # `<0x0A>` in a text is six characters
+        out_of_reach.update(token for token in model["vocab"] if _BYTE_PIECE.fullmatch(token))
+    model["merges"] = [
+        merge
+        for merge in model["merges"]
+        if (merge.replace(" ", "", 1) if isinstance(merge, str) else "".join(merge))
+        not in out_of_reach
+    ]
+    if model.get("ignore_merges"):  # a whole word is looked up in the vocabulary first
+        model["vocab"] = {t: n for t, n in model["vocab"].items() if t not in control}
+    return {
+        **settings,
+        "added_tokens": plain,
+        "truncation": None,
+        "padding": None,
+        "post_processor": None,
+        "normalizer": _without_prefix(settings.get("normalizer")),
+        "pre_tokenizer": _without_prefix(settings.get("pre_tokenizer")),
+        "model": model,
+    }
+
+
+def byte_of_character() -> dict[str, int]:
+    """The byte for each character of byte-level BPE.
+
+    Printable Latin-1 characters stand for themselves; the other 68 bytes, in order, for the
+    characters from U+0100 (GPT-2's table).
+    """
+    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    others = [byte for byte in range(256) if byte not in set(printable)]
+    table = {chr(byte): byte for byte in printable}
+    return table | {chr(256 + n): byte for n, byte in enumerate(others)}
+
+
+def _parts(part: Any) -> Iterator[Mapping[str, Any]]:
+    """A normalizer or pre-tokenizer, and all that it is made of."""
+    if part:
+        yield part
+        for inner in [*part.get("normalizers", []), *part.get("pretokenizers", [])]:
+            yield from _parts(inner)
+
+
+def _without_prefix(part: Any) -> Any:
+    """The same normalizer or pre-tokenizer, without the space before a text."""
+    if not part or part["type"] == "Prepend":
+        return None
+    changed = dict(part)
+    for key in ("normalizers", "pretokenizers"):
+        if key in part:
+            inner = (_without_prefix(each) for each in part[key])
+            changed[key] = [each for each in inner if each]
+    if part["type"] == "ByteLevel":
+        changed["add_prefix_space"] = False
+    if part["type"] == "Metaspace":
+        changed.pop("add_prefix_space", None)
+        changed["prepend_scheme"] = "never"
+    return changed
+
+
+def to_json(settings: Settings) -> str:
+    """A `tokenizer.json`; the same settings give the same text."""
+    return json.dumps(settings, ensure_ascii=False, indent=1)
