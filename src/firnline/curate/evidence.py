@@ -127,7 +127,7 @@ _NAME = re.compile(
     rb"""[bBrRuUfF@]{0,2}\\?["'`]?$"""
 )
 _NO_SECRET = re.compile(
-    rb"(?i)public|pub_?key|hash|digest|sha\d*_|_sha|sha\d|md5|salt|csrf|xsrf|cancel|secretary|compass"
+    rb"(?i)public|pub_?key|split|pars(?:e|ing)|hash|digest|sha\d*_|_sha|sha\d|md5|salt|csrf|xsrf|cancel|secretary|compass"
     rb"|passing|passiv|passeng|passage|passthr|passed|tokeni[sz]|tokenb|continuation|next_?page|/"
     rb"|(?:id|name|type|url|uri|path|file|field|len|length|size|label|prefix|suffix|regex|pattern"
     rb"|format|version|count|env|var|ttl|expiry|class|policy|hint|endpoint|param|header|message"
@@ -289,6 +289,8 @@ def email(document: bytes, start: int, end: int) -> Spans:
     before = document[max(0, start - 90) : start]
     if before[-1:] in (b":", b"/") and b"://" in before:
         return []  # user:password@host, user@host: a URL
+    if domain[:4].lower() == b"www.":
+        return []  # user:password@www.host, without a scheme
     if document[end : end + 1] in (b"(", b"[") or _MESSAGE.search(before):
         return []  # matrix@other.to(device), a message's name
     return [(start, end)]
