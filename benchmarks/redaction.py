@@ -311,7 +311,7 @@ DECOYS: tuple[str, ...] = (
     "uuid = '3f2b8c1a-9d4e-4f60-8a7b-1c2d3e4f5a6b'", "sha256: " + "9f86d081884c7d65" * 4,
     "#define MASK 0x123456789abcdef0", "url(data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAA)",
     "AC" + "0f" * 16, "the token is passed to the tokenizer", "import { token } from './tokens2'",
-    '"User:Pass@www.python.org:080"', "me@www.gnu.org",
+    '"User:Pass@www.python.org:080"',
     "splitpasswd('user+1:a+b')", "parse_password('joe:Bl00m+x')",
     "pass = subprocess.run(['passwd', 'u1'])", "passes1 = 3", 'compass = "n0rth-s0uth"',
 )  # fmt: skip

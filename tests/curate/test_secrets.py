@@ -198,6 +198,7 @@ def test_addresses_that_are_nobodys_and_somebodys(redactor: Redactor) -> None:
     assert redact(redactor, "ssh root@81.2.69.160 -p 22") == "ssh root@<IP_ADDRESS> -p 22"
     assert redact(redactor, "[2a02:26f0:1234::17]:80") == "[<IP_ADDRESS>]:80"
     assert redact(redactor, f"Author:{EMAIL}:42 lines") == "Author:<EMAIL>:42 lines"
+    assert redact(redactor, "mailto:list@www.gnu.org") == "mailto:<EMAIL>"
     assert redact(redactor, f"mailto:{EMAIL}, 80") == "mailto:<EMAIL>, 80"
     assert redact(redactor, 'set_password("x8Kd92+ls7")') == 'set_password("<PASSWORD>")'
     for text in (

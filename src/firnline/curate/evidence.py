@@ -276,6 +276,7 @@ _NO_USER = re.compile(
     rb"|user[0-9]|username|someone|somebody|nobody|example|john\.?doe|jane\.?doe|j\.?doe"
     rb"|your[._-]?\w*)$"
 )
+_USER_BEFORE = re.compile(rb"(?<!mailto)(?<=\w):$")
 _MESSAGE = re.compile(rb"(?i)(?:message-id|msgid|references|in-reply-to|selm)[=:]?\s?<?$")
 
 
@@ -289,7 +290,7 @@ def email(document: bytes, start: int, end: int) -> Spans:
     before = document[max(0, start - 90) : start]
     if before[-1:] in (b":", b"/") and b"://" in before:
         return []  # user:password@host, user@host: a URL
-    if domain[:4].lower() == b"www.":
+    if domain[:4].lower() == b"www." and _USER_BEFORE.search(before):
         return []  # user:password@www.host, without a scheme
     if document[end : end + 1] in (b"(", b"[") or _MESSAGE.search(before):
         return []  # matrix@other.to(device), a message's name
