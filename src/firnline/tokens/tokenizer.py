@@ -46,7 +46,7 @@ SPECIAL_TOKENS = (
 
 # Every class a pre-tokenizer or normalizer can treat in its own way: gigatoken accepts some
 # settings that it does not follow (a Punctuation or Whitespace pre-tokenizer, for two).
-_PROBE = (
+PROBE = (
     "def f12(x345, *, _y=0x1F):  # It's, we'LL, don't\n\tif x != 'é' and y:\r\n\t\treturn  \n\n"
     "  naïve e\u0301 \ufb01 ＡＢＣ 中文字 かな العربية हिन्दी İı ſ K 🙂👩\u200d💻 ½ ² Ⅷ ٣\n"
     "a\u00a0b\u2003c\u2028d\ufeffe\x00f\x7f<a-b>==>>=//**__init__...   \t \t  \n\n\n   x"
@@ -216,7 +216,7 @@ class Tokenizer:
         """gigatoken's encoder, or None where it does not give the ids of `tokenizers`."""
         import gigatoken
 
-        probe = _PROBE + "".join(self.special)
+        probe = PROBE + "".join(self.special)
         try:
             expected = self._reference.encode(probe, add_special_tokens=False).ids
         except Exception as error:  # tokenizers raises bare Exception

@@ -1,0 +1,292 @@
+"""Takes over the tokenizer of a public model: ids kept, control tokens and their roles found.
+
+Three kinds of source: a Hugging Face `tokenizer.json`, the older `vocab.json` and `merges.txt`, and
+a rank file of tiktoken. What comes out is a tokenizer folder like any other.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pydantic import BaseModel, ConfigDict
+
+from firnline.documents import atomic_path
+from firnline.errors import FirnlineError
+from firnline.stage import StageResult, Stats, Workspace, run_stage
+from firnline.tokens.roles import (
+    END_OF_TEXT_NAMES,
+    INFILLING_NAMES,
+    PAD_NAMES,
+    Role,
+    find_roles,
+    has_control_form,
+)
+from firnline.tokens.spelling import to_json
+from firnline.tokens.tiktoken_ranks import (
+    ENCODINGS,
+    PUBLISHED,
+    Encoding,
+    Split,
+    bpe_settings,
+    read_ranks,
+    to_settings,
+)
+from firnline.tokens.tokenizer import PROBE, Tokenizer
+
+_KNOWN_NAMES = {*END_OF_TEXT_NAMES, *PAD_NAMES, *(name for f in INFILLING_NAMES for name in f)}
+# The words of `vocab.json` and `merges.txt` are cut by code that `tokenizer_class` names.
+_SPLIT_OF_CLASS: Mapping[str, Split] = {
+    "GPT2Tokenizer": "gpt2",
+    "GPT2TokenizerFast": "gpt2",
+    "CodeGenTokenizer": "gpt2",
+    "RobertaTokenizer": "gpt2",
+    "Qwen2Tokenizer": "qwen2",
+    "Qwen2TokenizerFast": "qwen2",
+}
+
+
+class ImportConfig(BaseModel):
+    """Settings of the `import-tokenizer` stage: what the files do not say."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+    encoding: Encoding | None = None
+    """How text is cut into words, where the source does not say, and which control tokens a rank
+    file has; by default a rank file's own name says it."""
+    special_tokens: dict[str, int] = {}
+    """More control tokens, with the ids that they have in the model."""
+    control: tuple[str, ...] = ()
+    """Added tokens that the file takes for text and that content must not make."""
+    roles: dict[Role, str] = {}
+    """Which token ends a document, opens each part of infilling, and pads, where names or
+    `tokenizer_config.json` do not say it."""
+
+
+class _Source(NamedTuple):
+    settings: dict[str, Any]
+    named: Mapping[str, Any]  # tokenizer_config.json or special_tokens_map.json
+
+
+def run(config: ImportConfig, source: Path, out: Path) -> StageResult:
+    """Writes `out/tokenizer.json` from a folder or a file of another model's tokenizer.
+
+    Statistics: entries, control tokens, the token of each role, how bytes are spelled, whether
+    gigatoken encodes (`fast`) and whether text comes back byte for byte (`exact`: a normalizer,
+    or `▁` in a SentencePiece vocabulary, changes some).
+
+    Raises FirnlineError where there is no such tokenizer, where it is no BPE over bytes, where
+    ids clash, or where no token ends a document.
+    """
+
+    def body(workspace: Workspace) -> Stats:
+        found = _read(config, source)
+        settings = _with_control(config, found, source)
+        with atomic_path(workspace.folder / "tokenizer.json") as temporary:
+            temporary.write_text(to_json(settings))
+        try:
+            tokenizer = Tokenizer.load(workspace.folder)
+        except FirnlineError as error:
+            work = str(workspace.folder / "tokenizer.json")
+            raise FirnlineError(error.what.replace(work, str(source)), mend=error.mend) from error
+        return describe(tokenizer)
+
+    return run_stage("import-tokenizer", config, {"source": source}, out, body, room="tokens")
+
+
+def describe(tokenizer: Tokenizer) -> Stats:
+    """What a tokenizer is: the statistics of an import and of an extension."""
+    names = {number: content for content, number in tokenizer.special.items()}
+    return {
+        "vocabulary_size": tokenizer.vocabulary_size,
+        "tokenizer": tokenizer.digest,
+        "spelling": tokenizer.spelling,
+        "control_tokens": len(tokenizer.special),
+        "roles": {role: names[number] for role, number in tokenizer.roles.items()},
+        "fast": tokenizer.fast,
+        "exact": tokenizer.decode_bytes(tokenizer.encode(PROBE)) == PROBE.encode(),
+    }
+
+
+def _read(config: ImportConfig, source: Path) -> _Source:
+    """The settings of whichever kind lies there, without what `config` adds."""
+    folder = source if source.is_dir() else source.parent
+    named = _object(folder / "special_tokens_map.json")
+    named |= _object(folder / "tokenizer_config.json")
+    file = source
+    if source.is_dir():
+        names = ("tokenizer.json", "vocab.json", "*.tiktoken", "tokenizer.model")
+        files = [path for name in names for path in sorted(source.glob(name))]
+        if not files:
+            raise FirnlineError(
+                f"no tokenizer in {source}: none of {', '.join(names)}", mend="check the folder"
+            )
+        file = files[0]
+    if file.name == "vocab.json":
+        return _Source(_legacy(config, file, named), named)
+    if file.suffix == ".json":
+        return _Source(_hugging_face(config, file), named)
+    return _Source(_tiktoken(config, file), named)
+
+
+def _hugging_face(config: ImportConfig, file: Path) -> dict[str, Any]:
+    settings = _object(file, required=True)
+    if not isinstance(settings.get("model"), dict) or "type" not in settings["model"]:
+        raise FirnlineError(
+            f"{file} is not a Hugging Face tokenizer", mend="give tokenizer.json, or its folder"
+        )
+    if config.encoding is not None:
+        raise FirnlineError(
+            f"encoding is {config.encoding}, {file} says itself how text is cut",
+            mend="leave out encoding",
+        )
+    return settings | {"added_tokens": settings.get("added_tokens") or []}
+
+
+def _legacy(config: ImportConfig, file: Path, named: Mapping[str, Any]) -> dict[str, Any]:
+    """`vocab.json` with `merges.txt` beside it, and what says which of its tokens are added."""
+    vocabulary = _object(file, required=True)
+    merges_file = file.with_name("merges.txt")
+    try:
+        lines = merges_file.read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise FirnlineError(
+            f"cannot read {merges_file}", mend="it belongs beside vocab.json"
+        ) from error
+    merges = [line.split(" ") for line in lines if line and not line.startswith("#version")]
+    if bad := next((merge for merge in merges if len(merge) != 2), None):
+        raise FirnlineError(
+            f"{merges_file}: {' '.join(bad)!r} is no pair of tokens", mend="fetch the file again"
+        )
+    kind = named.get("tokenizer_class")
+    if config.encoding is not None:
+        split = PUBLISHED[config.encoding].split
+    elif kind is None or kind in _SPLIT_OF_CLASS:
+        split = _SPLIT_OF_CLASS[kind] if kind else "gpt2"  # the format's first, and its default
+    else:
+        raise FirnlineError(
+            f"{file}: how {kind} cuts text into words is not known",
+            mend=f"give its tokenizer.json, or encoding, one of {', '.join(ENCODINGS)}",
+        )
+    settings = bpe_settings(vocabulary, merges, split)
+    entries = {
+        entry["content"]: _added(entry["content"], int(number), entry)
+        for number, entry in (named.get("added_tokens_decoder") or {}).items()
+    }
+    more = _object(file.with_name("added_tokens.json"))
+    more |= {token: number for token, number in vocabulary.items() if _is_named(token, named)}
+    for content, number in more.items():
+        entries.setdefault(content, _added(content, int(number), {"special": True}))
+    settings["added_tokens"] = sorted(entries.values(), key=lambda entry: entry["id"])
+    return settings
+
+
+def _tiktoken(config: ImportConfig, file: Path) -> dict[str, Any]:
+    encoding = config.encoding or next((e for e in ENCODINGS if file.stem == e), None)
+    if file.is_file() and encoding is None:
+        read_ranks(file)  # where it is none of these, that is the mistake to tell
+        raise FirnlineError(
+            f"{file} does not say how text is cut into words",
+            mend=f"give encoding, one of {', '.join(ENCODINGS)}",
+        )
+    if encoding is None or not file.is_file():
+        raise FirnlineError(f"no tokenizer {file}", mend="check the path")
+    published = PUBLISHED[encoding]
+    ranks = read_ranks(file)
+    settings = to_settings(ranks, published.split)
+    taken = set(ranks.values()) & set(published.special.values())
+    if taken and not config.special_tokens:
+        raise FirnlineError(
+            f"{file} has {len(ranks):,} ranks, control tokens of {encoding} begin among them",
+            mend="give the encoding that it is of, or special_tokens with their ids",
+        )
+    special = {} if taken else published.special
+    settings["added_tokens"] = [
+        _added(content, number, {"special": True}) for content, number in special.items()
+    ]
+    return settings
+
+
+def _with_control(config: ImportConfig, found: _Source, source: Path) -> dict[str, Any]:
+    """The settings with every control token among the added ones, its role written beside it."""
+    added = {token["content"]: dict(token) for token in found.settings["added_tokens"]}
+    taken = {number: content for content, number in found.settings["model"]["vocab"].items()}
+    taken |= {token["id"]: content for content, token in added.items()}
+    for content, number in config.special_tokens.items():
+        if (
+            taken.get(number, content) != content
+            or added.get(content, {}).get("id", number) != number
+        ):
+            raise FirnlineError(
+                f"special_tokens: {content!r} has id {number}, which {source} gives to "
+                f"{taken.get(number, content)!r}",
+                mend="give the ids that the model was trained with",
+            )
+        added.setdefault(content, _added(content, number, {}))["special"] = True
+    for content in (*config.control, *config.roles.values()):
+        if content not in added:
+            raise FirnlineError(
+                f"{source} has no added token {content!r}",
+                mend="add it first, or give its id in special_tokens",
+            )
+    for content in config.control:
+        added[content]["special"] = True
+    roles = {**_roles(list(added.values()), found.named), **config.roles}
+    for token in added.values():
+        token.pop("role", None)
+    for role, content in roles.items():
+        added[content]["role"] = role
+    entries = sorted(added.values(), key=lambda token: token["id"])
+    # tokenizers numbers an added token anew unless the vocabulary holds it.
+    vocabulary = found.settings["model"]["vocab"]
+    if isinstance(vocabulary, dict):
+        vocabulary |= {token["content"]: token["id"] for token in entries}
+    return found.settings | {"added_tokens": entries}
+
+
+def _roles(added: list[dict[str, Any]], named: Mapping[str, Any]) -> dict[Role, str]:
+    """Roles by name; the files' own `eos_token` and `pad_token` count where names leave it open.
+
+    `eos_token` of a chat model ends a turn, so a name that ends documents goes before it.
+    """
+    roles = find_roles(added)
+    contents = {token["content"] for token in added}
+    endings = contents & set(END_OF_TEXT_NAMES)
+    eos, pad = _content(named.get("eos_token")), _content(named.get("pad_token"))
+    stated = any(token.get("role") == "end_of_text" for token in added)
+    if eos in contents and not stated and (eos in endings or not endings):
+        roles["end_of_text"] = eos
+    if pad in contents and "pad" not in roles and pad != roles.get("end_of_text"):
+        roles["pad"] = pad
+    return roles
+
+
+def _added(content: str, number: int, flags: Mapping[str, Any]) -> dict[str, Any]:
+    names = ("single_word", "lstrip", "rstrip", "normalized", "special")
+    return {"id": number, "content": content} | {name: bool(flags.get(name)) for name in names}
+
+
+def _is_named(token: str, named: Mapping[str, Any]) -> bool:
+    """Whether an entry of `vocab.json` is a control token: by its name, or by the files'."""
+    given = {_content(value) for name, value in named.items() if name.endswith("_token")}
+    return token in given | _KNOWN_NAMES or has_control_form(token)
+
+
+def _content(token: Any) -> str:
+    value = token.get("content") if isinstance(token, dict) else token
+    return value if isinstance(value, str) else ""
+
+
+def _object(path: Path, *, required: bool = False) -> dict[str, Any]:
+    """A JSON object; empty where the file is absent and not required."""
+    if not required and not path.is_file():
+        return {}
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(value, dict):
+            raise ValueError("no object")
+    except (OSError, ValueError) as error:
+        raise FirnlineError(f"cannot read {path}", mend="fetch the file again") from error
+    return value
