@@ -116,6 +116,21 @@ def test_innocent_documents_stay(index: Index) -> None:
     assert find(index, "for start in range(len(readings) - width + 1):\n") is None
 
 
+def test_what_everybody_writes_tells_of_no_task(tmp_path: Path) -> None:
+    names = "January February March April May June July August September October November December"
+    months = f"    months = {names.split()!r}\n"
+    loops = (
+        "    return [(months[j], i) for i in range(rows) for j in range(cols) if i > j + rows]\n"
+    )
+    spec = write_benchmark(tmp_path / "b.jsonl", [("B/0", SIGNATURE, months + loops)])
+    index = Index([spec], 10)
+    assert find(index, months) is None
+    assert find(index, "for i in range(rows):\n  for j in range(cols):\n") is None
+    assert find(Index([spec], 8), months) is None
+    for text in (SIGNATURE + months + loops, months + loops, loops):  # the whole is found
+        assert task(index, find(index, text)) == "B/0"
+
+
 def test_a_task_is_not_found_in_part_of_a_word(index: Index) -> None:
     words = DOCSTRING.replace("median", "premedian").replace("window", "windows")
     words = words.replace("readings", "reading")

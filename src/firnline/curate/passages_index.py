@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from firnline.benchmarks.problems import Problem
-from firnline.curate.idioms import shared
+from firnline.curate.idioms import everybodys, shared
 from firnline.curate.renamed_index import fixed_words, programs_of, units_of
 from firnline.documents import buffers
 from firnline.kernels.passages import (
@@ -144,6 +144,7 @@ def _ngrams(
     lengths = np.full(len(first), ngram)
     telling = different(previous_place(words), named, first, lengths) >= ngram // 2
     telling &= ~shared(hashes, benchmarks[members], members)
+    telling &= ~everybodys(hashes, ngram)
     return hashes[telling], starts[first[telling]], members[telling]
 
 
