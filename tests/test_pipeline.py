@@ -63,7 +63,7 @@ def test_a_run_leaves_every_stage_whole(tiny_recipe: Path, tiny_run: Path) -> No
         assert read_json(tiny_run / name / "manifest.json")["config"], name
         assert read_json(tiny_run / name / "stats.json"), name
     visible = {path.name for path in tiny_run.iterdir() if not path.name.startswith(".")}
-    assert visible == {*STAGES, "recipe.yaml", "metrics.jsonl", "report.html"}
+    assert visible == {*STAGES, "recipe.yaml", "metrics.jsonl", "epochs.json", "report.html"}
     assert not list(tiny_run.rglob("*.partial")) + list(tiny_run.rglob("*.tmp"))
     assert recipe.load(str(tiny_run / "recipe.yaml")) == recipe.load(str(tiny_recipe))
 

@@ -7,20 +7,37 @@ on (firnline.stage).
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import yaml
+from pydantic import BaseModel
 
 from firnline import progress
-from firnline.documents import atomic_path
+from firnline.documents import atomic_path, write_json
 from firnline.errors import FirnlineError
-from firnline.recipe import Phase, Recipe
+from firnline.recipe import Phase, Recipe, Selection
 from firnline.report import page
 from firnline.stage import StageResult
+from firnline.tokens.infilling import InfillingConfig
+from firnline.tokens.mixture import Mixture, SourceConfig, open_mixture
+from firnline.tokens.packing import PackingConfig
+from firnline.tokens.tokenizer import Tokenizer
+
+# Inputs in the manifest of a training stage: what it read, and from which token folders.
+DATA = "data"
+TOKENS = "tokens "
+EPOCHS = "epochs.json"
+
+
+class PhaseRecord(BaseModel):
+    """What a phase read, as the manifest of its training stage says it."""
+
+    sources: dict[str, SourceConfig]
+    packing: PackingConfig
+    infilling: InfillingConfig | None
 
 
 @dataclass(frozen=True)
@@ -43,8 +60,9 @@ def run(
 
     `until` stops after a stage: a full name (`train-beta`) or a command's name (`train`, which
     stops after the last of them); the whole run ends with the report. The folder gets
-    `recipe.yaml` first and, once there is training, `metrics.jsonl`. Stages that the recipe
-    changes run again. Raises FirnlineError for an unknown stage.
+    `recipe.yaml` first and, once there is training, `metrics.jsonl` and `epochs.json` (for each
+    phase the table of `Mixture.table`). Stages that the recipe changes run again. Raises
+    FirnlineError for an unknown stage.
     """
     names = stage_names(recipe)
     last = _last(names, until)
@@ -129,13 +147,18 @@ def _steps(recipe: Recipe, out: Path, workers: int | None) -> list[Step]:
             )
         )
     for phase in recipe.phases:
-        if phase.data.data != "corpus":
+        if (choice := phase.selection) is not None:
             steps += [
-                Step(f"select-{phase.name}", partial(_select, recipe, phase, out, workers)),
+                Step(
+                    f"select-{phase.name}",
+                    partial(
+                        _select, recipe.seed, choice, out, out / f"select-{phase.name}", workers
+                    ),
+                ),
                 packing(
                     f"pack-{phase.name}",
                     out / f"select-{phase.name}",
-                    "arrange" if phase.data.data == "selected" else "arrange-synthetic",
+                    "arrange" if choice.data == "selected" else "arrange-synthetic",
                 ),
             ]
     for phase in recipe.phases:
@@ -144,58 +167,110 @@ def _steps(recipe: Recipe, out: Path, workers: int | None) -> list[Step]:
     return steps
 
 
-def tokens_folder(phase: Phase, out: Path) -> Path:
-    """The token folder that a phase of a run reads."""
-    return out / ("pack-corpus" if phase.data.data == "corpus" else f"pack-{phase.name}")
+def token_folders(phase: Phase, out: Path) -> dict[str, Path]:
+    """The token folder that each source of a phase reads."""
+    folders = {}
+    for name, source in phase.sources.items():
+        chosen = phase.selection is not None and source.data == phase.selection.data
+        if source.tokens is not None:
+            folders[name] = source.tokens.expanduser()
+        elif chosen:
+            folders[name] = out / f"pack-{phase.name}"
+        else:
+            folders[name] = out / f"pack-{source.data}"
+    return folders
 
 
-def _select(recipe: Recipe, phase: Phase, out: Path, workers: int | None) -> StageResult:
+def open_samples(recipe: Recipe, phase: Phase, out: Path) -> Mixture:
+    """The training samples of a phase, from the token folders of the run `out`.
+
+    Raises FirnlineError where a folder is missing or of another tokenizer, or the supply short.
+    """
+    return open_mixture(
+        phase.sources,
+        token_folders(phase, out),
+        phase=phase.name,
+        seed=recipe.seed,
+        tokens=phase.training.tokens,
+        sequence_length=phase.training.sequence_length,
+        packing=phase.packing,
+        infilling=phase.infilling,
+        tokenizer=Tokenizer.load(out / "tokenizer"),
+        scores=out / "annotate",
+    )
+
+
+def _select(seed: int, choice: Selection, run: Path, out: Path, workers: int | None) -> StageResult:
     from firnline.quality import select
 
-    selected = phase.data.data == "selected"
+    best = choice.data == "selected"
     config = select.SelectConfig(
-        seed=recipe.seed,
-        tokens=math.ceil(phase.training.tokens / phase.data.repeat),
-        language_share=phase.data.language_share,
-        order="score" if selected else "random",
+        seed=seed,
+        tokens=choice.tokens,
+        language_share=dict(choice.language_share),
+        order="score" if best else "random",
     )
     return select.run(
         config,
-        out / ("curate" if selected else "curate-synthetic"),
-        out / ("pack-corpus" if selected else "pack-synthetic"),
-        out / "annotate" if selected else None,
-        out / f"select-{phase.name}",
+        run / ("curate" if best else "curate-synthetic"),
+        run / ("pack-corpus" if best else "pack-synthetic"),
+        run / "annotate" if best else None,
+        out,
         workers=workers,
     )
 
 
 def _train(recipe: Recipe, phase: Phase, out: Path) -> StageResult:
-    from firnline.tokens.samples import Samples, check
-    from firnline.tokens.tokenizer import Tokenizer
     from firnline.training import stage
 
-    folder = tokens_folder(phase, out)
-    check(folder, Tokenizer.load(out / "tokenizer"))
-    init = out / f"train-{phase.data.init}" if phase.data.init else None
-    return stage.run(
+    samples = open_samples(recipe, phase, out)
+    data = PhaseRecord(sources=phase.sources, packing=phase.packing, infilling=phase.infilling)
+    inputs: dict[str, Path | str] = {DATA: data.model_dump_json()}
+    for name, folder in token_folders(phase, out).items():
+        inputs[f"{TOKENS}{name}"] = folder
+    if any(source.quality for source in phase.sources.values()):
+        inputs["scores"] = out / "annotate"
+    init = None
+    if phase.data.init is not None:
+        init = out / f"train-{phase.data.init}"
+        if "/" in phase.data.init:
+            init = Path(phase.data.init).expanduser()
+            _check_vocabulary(init, Tokenizer.load(out / "tokenizer"))
+    result = stage.run(
         phase.training,
         recipe.model,
-        Samples(
-            folder,
-            sequence_length=phase.training.sequence_length,
-            seed=recipe.seed,
-            phase=phase.name,
-        ),
+        samples,
         out / f"train-{phase.name}",
-        inputs={"tokens": folder},
+        inputs=inputs,
         init=init,
         tokenizer_file=out / "tokenizer" / "tokenizer.json",
     )
+    _write_epochs(phase, samples, out / EPOCHS)
+    return result
+
+
+def _check_vocabulary(init: Path, tokenizer: Tokenizer) -> None:
+    """Refuses weights whose embedding was trained with another tokenizer, where they say it."""
+    if (init / "tokenizer.json").is_file():
+        theirs = Tokenizer.load(init)
+        if theirs.digest != tokenizer.digest:
+            raise FirnlineError(
+                f"{init} was trained with tokenizer {theirs.digest}, {tokenizer.folder} is "
+                f"{tokenizer.digest}",
+                mend="start from a checkpoint with this tokenizer, or import its tokenizer",
+            )
+
+
+def _write_epochs(phase: Phase, samples: Mixture, path: Path) -> None:
+    """Adds the phase's table of shares and epochs to `epochs.json` of the run."""
+    tables = json.loads(path.read_text()) if path.is_file() else {}
+    table = samples.table(phase.training.samples)
+    if tables.get(phase.name) != table:
+        write_json(path, {**tables, phase.name: table})
 
 
 def _evaluate(recipe: Recipe, out: Path, workers: int | None) -> StageResult:
     from firnline.evaluation import stage
-    from firnline.tokens.tokenizer import Tokenizer
 
     return stage.run(
         recipe.evaluate,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ from firnline.curate import cost
 from firnline.documents import document_shards, parquet_file
 from firnline.errors import FirnlineError
 from firnline.model.config import ModelConfig, flops_per_token, parameter_count
-from firnline.pipeline import stage_names
+from firnline.pipeline import open_samples, stage_names, token_folders
 from firnline.recipe import Phase, Recipe
+from firnline.tokens.mixture import shares
 
 # Code at the tokenizers people train for it has three to four bytes to a token; counted low, so
 # that disk is predicted high.
@@ -70,7 +72,11 @@ def plan_curation(documents: Path, workers: int | None = None) -> dict[str, Any]
 
 
 def plan(
-    recipe: Recipe, device: str = "cpu", count: int = 1, workers: int | None = None
+    recipe: Recipe,
+    device: str = "cpu",
+    count: int = 1,
+    workers: int | None = None,
+    run: Path | None = None,
 ) -> dict[str, Any]:
     """The plan as plain values: what `firnline plan --json` prints.
 
@@ -78,8 +84,12 @@ def plan(
     `flops_causal_attention` (half the attention term), summed over all phases; `memory_gib` for
     each device while training; `corpus_gib` of code, and whether the sources were there to be
     listed (`corpus_listed`); `curation_memory_gib` of ingest and curate with `workers` on one
-    machine; `disk_gib` of the run folder; `hours` of training; and `phases` and `stages` in order.
-    Raises FirnlineError for an unknown device.
+    machine; `disk_gib` of the run folder; `hours` of training; `phases` and `stages` in order; and
+    `sources`: what each phase reads, a row for each source as `Mixture.table` gives it. Epochs and
+    supply in it are null until the token folders are there: those of `run`, a run folder.
+
+    Raises FirnlineError for an unknown device, and where a phase asks for more than the token
+    folders of `run` hold.
     """
     if device not in DEVICES:
         raise FirnlineError(f"no device {device!r}", mend=f"there are {', '.join(DEVICES)}")
@@ -107,20 +117,44 @@ def plan(
         "disk_gib": _disk(recipe, corpus_bytes),
         "hours": sum(row["hours"] for row in phases),
         "phases": phases,
+        "sources": [row for phase in recipe.phases for row in sources(recipe, phase, run)],
         "stages": stage_names(recipe),
     }
 
 
+def sources(recipe: Recipe, phase: Phase, run: Path | None) -> list[dict[str, Any]]:
+    """The phase's rows of Code Llama's Table 1: from the token folders where they are there."""
+    folders = token_folders(phase, run or Path()).values()
+    if run is not None and all((folder / "tokens.json").is_file() for folder in folders):
+        rows = open_samples(recipe, phase, run).table(phase.training.samples)
+        return [{"phase": phase.name, **row} for row in rows]
+    unknown = ("epochs", "supply_documents", "supply_tokens", "supply_bytes")
+    return [
+        {
+            "phase": phase.name,
+            "source": name,
+            "language": None,
+            "share": float(share),
+            "tokens": round(phase.training.tokens * share),
+            **dict.fromkeys(unknown),
+        }
+        for name, share in shares(phase.sources).items()
+    ]
+
+
 def _phase(model: ModelConfig, phase: Phase, device: Device, count: int) -> dict[str, Any]:
     training = phase.training
+    parts = shares(phase.sources)
     each = flops_per_token(model, training.sequence_length)
     full = each.full_attention * training.tokens
     return {
         "phase": phase.name,
         "init": phase.data.init,
-        "data": phase.data.data,
+        "data": phase.data.data or ", ".join(f"{n} {s:.0%}" for n, s in parts.items()),
         "tokens": training.tokens,
-        "unique_tokens": round(training.tokens / phase.data.repeat),
+        "unique_tokens": round(
+            sum(training.tokens * s / Fraction(phase.sources[n].repeat) for n, s in parts.items())
+        ),
         "batch_tokens": training.batch_tokens,
         "steps": training.steps,
         "flops_full_attention": full,
@@ -149,8 +183,7 @@ def _memory(model: ModelConfig, phase: Phase, device: Device) -> float:
 def _disk(recipe: Recipe, corpus_bytes: int) -> float:
     """GiB of the run folder: documents of each stage, token shards, checkpoints."""
     token_bytes = 2 if recipe.tokenizer.vocabulary_size <= 1 << 16 else 4
-    apart = (phase for phase in recipe.phases if phase.data.data != "corpus")
-    chosen = sum(phase.training.tokens / phase.data.repeat for phase in apart)
+    chosen = sum(phase.selection.tokens for phase in recipe.phases if phase.selection)
     documents = (2 * corpus_bytes + chosen * _BYTES_PER_TOKEN) * _PARQUET_RATIO
     shards = (corpus_bytes / _BYTES_PER_TOKEN + 2 * chosen) * token_bytes
     weights = parameter_count(recipe.model) * 4
@@ -161,13 +194,10 @@ def _disk(recipe: Recipe, corpus_bytes: int) -> float:
 def _corpus_bytes(recipe: Recipe) -> tuple[int, bool]:
     """Bytes of code that ingest would read, and whether the sources were there to be listed.
 
-    Without the sources the corpus is taken to hold the tokens that the longest phase on it
-    sees.
+    Without the sources the corpus is taken to hold the tokens that the longest phase sees.
     """
     try:
         return sum(p.size for source in recipe.ingest.sources for p in source.parts()), True
     except FirnlineError:
-        longest = max(
-            phase.training.tokens for phase in recipe.phases if phase.data.data == "corpus"
-        )
+        longest = max(phase.training.tokens for phase in recipe.phases)
         return round(longest * _BYTES_PER_TOKEN), False

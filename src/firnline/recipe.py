@@ -1,19 +1,22 @@
 """Recipes: one YAML file names sources, rules, annotator, phases and benchmarks.
 
 A recipe may extend another (`extends: NAME_OR_PATH`); mappings are merged key by key, anything
-else is replaced. Every mistake is reported at once, each with its key.
+else is replaced. `A+B` is B merged over A. Every mistake is reported at once, each with its key.
 """
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from firnline.benchmarks.problems import locate
 from firnline.corpus.stage import IngestConfig
@@ -21,13 +24,16 @@ from firnline.curate import rules
 from firnline.curate.stage import CurateConfig
 from firnline.errors import FirnlineError
 from firnline.evaluation.stage import EvaluateConfig
-from firnline.languages import LANGUAGES
 from firnline.model.config import ModelConfig
 from firnline.model.presets import PRESETS
 from firnline.quality.stage import AnnotateConfig
 from firnline.settings import complaints, merge, parse_settings, read_count
 from firnline.synthesis.stage import SynthesisConfig
+from firnline.tokens.folder import read_settings
+from firnline.tokens.infilling import InfillingConfig
+from firnline.tokens.mixture import MOST_EPOCHS, SourceConfig, check_language_share, shares
 from firnline.tokens.pack import PackConfig
+from firnline.tokens.packing import PackingConfig
 from firnline.tokens.train import TokenizerConfig
 from firnline.training.phase import PhaseConfig
 
@@ -49,7 +55,13 @@ _KEYS = (
     "training",
     "phases",
     "evaluate",
+    "mixture",
+    "packing",
+    "infilling",
+    "scale",
 )
+# Packaged pieces of a recipe, to be put over whole ones: `balanced-then-text+laptop`.
+OVERLAYS = ("laptop",)
 # Said once, at the top of the recipe, for every section that has the field.
 _SHARED = ("seed", "benchmarks")
 
@@ -60,23 +72,80 @@ class PhaseData(BaseModel):
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
     init: str | None = None
-    """An earlier phase whose last weights this one starts from; null is a fresh model."""
-    data: Literal["corpus", "selected", "synthetic"]
+    """An earlier phase whose last weights this one starts from, or a checkpoint folder by its path
+    (with a slash); null is a fresh model."""
+    data: Literal["corpus", "selected", "synthetic"] | None = None
     """`corpus`: all that curation kept; `selected`: the best of it by score, per language, with the
     corpus's language mix; `synthetic`: the documents of `synthesize`, after curation."""
+    mixture: dict[str, SourceConfig] = {}
+    """Several sources by name instead of `data`, each with its share of the tokens."""
     repeat: float = Field(default=1.0, ge=1.0)
     """How often `selected` or `synthetic` tokens are seen: `tokens / repeat` of them are taken."""
     language_share: dict[str, float] = {}
     """Share of tokens set for a language; the others keep their proportions."""
+    max_epochs: float = Field(default=MOST_EPOCHS, gt=0)
+    """How often `corpus` data may be seen in the phase; more is refused."""
+
+    @field_validator("language_share")
+    @classmethod
+    def _are_shares(cls, value: dict[str, float]) -> dict[str, float]:
+        return check_language_share(value)
+
+
+class Scale(BaseModel):
+    """A smaller (or larger) run of the same recipe: every phase is multiplied."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+    tokens: float = Field(default=1.0, gt=0)
+    """Times the tokens of each phase."""
+    steps: float = Field(default=1.0, gt=0)
+    """Times the steps that schedules give (warm-up, decay): another number where batches differ."""
 
 
 @dataclass(frozen=True)
 class Phase:
-    """One phase: its data and its training."""
+    """One phase: its data, how it becomes sequences, and its training."""
 
     name: str
     data: PhaseData
     training: PhaseConfig
+    packing: PackingConfig
+    infilling: InfillingConfig | None
+
+    @property
+    def sources(self) -> dict[str, SourceConfig]:
+        """The sources that have a share; `data` alone is one source of that name."""
+        data = self.data
+        if data.data is None:
+            return {name: data.mixture[name] for name in shares(data.mixture)}
+        most = max(data.max_epochs, data.repeat)
+        return {
+            data.data: SourceConfig(share=1, data=data.data, repeat=data.repeat, max_epochs=most)
+        }
+
+    @property
+    def selection(self) -> Selection | None:
+        """What is selected for this phase, and how much; None where nothing is."""
+        data, tokens = self.data, self.training.tokens
+        if data.data in ("selected", "synthetic"):
+            budget = math.ceil(tokens / data.repeat)
+            return Selection(data.data, budget, data.language_share)
+        parts = shares(data.mixture) if data.data is None else {}
+        for name, share in parts.items():
+            source = data.mixture[name]
+            if source.data == "selected" and source.tokens is None:
+                budget = math.ceil(tokens * share / Fraction(str(source.repeat)))
+                return Selection("selected", budget, source.language_share)
+        return None
+
+
+class Selection(NamedTuple):
+    """Documents to choose for a phase: the best of the corpus, or synthetic ones at random."""
+
+    data: Literal["selected", "synthetic"]
+    tokens: int
+    language_share: Mapping[str, float]
 
 
 @dataclass(frozen=True)
@@ -105,11 +174,13 @@ class Recipe:
 def packaged() -> list[str]:
     """Names of the recipes that ship with the package."""
     folder = resources.files("firnline") / "recipes"
-    return sorted(item.name[:-5] for item in folder.iterdir() if item.name.endswith(".yaml"))
+    names = (item.name[:-5] for item in folder.iterdir() if item.name.endswith(".yaml"))
+    return sorted(name for name in names if name not in OVERLAYS)
 
 
 def load(name_or_path: str, settings: Sequence[str] = ()) -> Recipe:
-    """Reads a packaged recipe or a YAML file, with `key=value` settings over it.
+    """Reads a packaged recipe or a YAML file, or several put over one another with `+` between,
+    with `key=value` settings over it.
 
     Raises FirnlineError with every mistake at once, each with its key.
     """
@@ -139,8 +210,13 @@ def _read(name_or_path: str, seen: tuple[str, ...]) -> Raw:
             mend="remove one extends",
         )
     path = Path(name_or_path).expanduser()
-    if name_or_path in packaged():
+    if _is_packaged(name_or_path):
         path = Path(str(resources.files("firnline") / "recipes" / f"{name_or_path}.yaml"))
+    elif not path.is_file() and "+" in name_or_path:
+        raw: Raw = {}
+        for part in name_or_path.split("+"):
+            raw = merge(raw, _read(part, seen))
+        return raw
     elif not path.is_file():
         raise FirnlineError(
             f"no recipe {name_or_path}", mend=f"give a YAML file or one of {', '.join(packaged())}"
@@ -153,11 +229,13 @@ def _read(name_or_path: str, seen: tuple[str, ...]) -> Raw:
     if not isinstance(raw, dict):
         raise FirnlineError(f"{path} is not a mapping of keys", mend="see docs/recipes.md")
     if below := raw.get("extends"):
-        base = str(below)
-        if base not in packaged():
-            base = str(path.parent / base)
-        return merge(_read(base, (*seen, name_or_path)), raw)
+        parts = (p if _is_packaged(p) else str(path.parent / p) for p in str(below).split("+"))
+        return merge(_read("+".join(parts), (*seen, name_or_path)), raw)
     return raw
+
+
+def _is_packaged(name: str) -> bool:
+    return name in packaged() or name in OVERLAYS
 
 
 class _Reader:
@@ -192,7 +270,7 @@ class _Reader:
         phases = self._phases()
         model = self._model(tokenizer, phases)
         evaluate = self._section("evaluate", EvaluateConfig)
-        self._check_phases(phases, annotate, synthesize)
+        self._check_phases(phases, model)
         self._check_comparisons(evaluate, phases)
         if not (ingest and curate and tokenizer and pack and model and phases and evaluate):
             return None
@@ -246,10 +324,8 @@ class _Reader:
         if not isinstance(found, Mapping) or not found:
             self.mistakes.append("phases: a mapping of phase names to phases")
             return []
-        common = self.raw.get("training") or {}
-        if not isinstance(common, Mapping):
-            self.mistakes.append(f"training: a mapping of keys, got {common!r}")
-            common = {}
+        common = {key: self._common(key) for key in ("training", "mixture", "packing", "infilling")}
+        scale = self._section("scale", Scale) or Scale()
         phases = []
         for name, values in found.items():
             key = f"phases.{name}"
@@ -257,14 +333,43 @@ class _Reader:
                 self.mistakes.append(f"{key}: a mapping of keys, got {values!r}")
                 continue
             own = {k: v for k, v in values.items() if k in PhaseData.model_fields}
-            rest = merge(common, {k: v for k, v in values.items() if k not in own})
-            if "tokens" in rest:
-                rest["tokens"] = read_count(rest["tokens"])
+            if "mixture" in own:
+                own["mixture"] = self._mixture(key, own["mixture"], common["mixture"])
+            apart = (*own, "packing", "infilling")
+            rest = merge(common["training"], {k: v for k, v in values.items() if k not in apart})
             data = self._make(key, PhaseData, own)
-            training = self._make(key, PhaseConfig, {**rest, "name": str(name)})
-            if data and training:
-                phases.append(Phase(str(name), data, training))
+            training = self._make(key, PhaseConfig, {**_scaled(rest, scale), "name": str(name)})
+            packing = self._make(
+                f"{key}.packing", PackingConfig, _over(common["packing"], values, "packing") or {}
+            )
+            infilling = None
+            if fill := _over(common["infilling"], values, "infilling"):
+                infilling = self._make(f"{key}.infilling", InfillingConfig, fill)
+            if data and training and packing:
+                phases.append(Phase(str(name), data, training, packing, infilling))
         return phases
+
+    def _common(self, key: str) -> Raw:
+        """A section that every phase shares, and may override."""
+        values = self.raw.get(key) or {}
+        if isinstance(values, dict):
+            return values
+        self.mistakes.append(f"{key}: a mapping of keys, got {values!r}")
+        return {}
+
+    def _mixture(self, key: str, values: Any, common: Raw) -> Any:
+        """Sources with what all phases share of them; a number or `rest` alone is a share."""
+        if not isinstance(values, Mapping):
+            return values or {}
+        sources = {}
+        for name, own in values.items():
+            if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", str(name)):
+                self.mistakes.append(f"{key}.mixture: a source cannot be called {name!r}")
+            elif own is not None:  # null takes a source out that the recipe below has
+                own = own if isinstance(own, Mapping) else {"share": own}
+                shared = common.get(name) or {}
+                sources[str(name)] = merge(shared, own) if isinstance(shared, Mapping) else shared
+        return sources
 
     def _model(self, tokenizer: TokenizerConfig | None, phases: list[Phase]) -> ModelConfig | None:
         values = self.raw.get("model")
@@ -294,42 +399,92 @@ class _Reader:
             )
         return model
 
-    def _check_phases(
-        self,
-        phases: list[Phase],
-        annotate: AnnotateConfig | None,
-        synthesize: SynthesisConfig | None,
-    ) -> None:
-        if annotate is not None and "synthesize" not in self.raw:
+    def _check_phases(self, phases: list[Phase], model: ModelConfig | None) -> None:
+        if "annotate" in self.raw and "synthesize" not in self.raw:
             self.mistakes.append("annotate: its good examples come from a synthesize section")
-        earlier: set[str] = set()
-        named = set(self.raw.get("phases") or {}) if phases else set()
+        order = [str(name) for name in self.raw["phases"]] if phases else []
         for phase in phases:
             key, data = f"phases.{phase.name}", phase.data
+            earlier = order[: order.index(phase.name)]
             if phase.name in ("corpus", "synthetic"):
                 self.mistakes.append(f"{key}: pack-{phase.name} has that name, call it otherwise")
-            if data.init is not None and data.init not in earlier and data.init in named:
-                self.mistakes.append(f"{key}.init: {data.init!r} does not come before this phase")
-            elif data.init is not None and data.init not in named:
-                self.mistakes.append(f"{key}.init: no phase {data.init!r}")
-            if data.data == "selected" and annotate is None and "annotate" not in self.raw:
-                self.mistakes.append(f"{key}.data: selected needs an annotate section")
-            if data.data == "synthetic" and synthesize is None and "synthesize" not in self.raw:
-                self.mistakes.append(f"{key}.data: synthetic needs a synthesize section")
+            if data.init is not None and data.init not in earlier:
+                self._check_init(f"{key}.init", data.init, model)
+            if (data.data is None) != bool(data.mixture):
+                both = "both, set data to null" if data.mixture else "neither"
+                self.mistakes.append(f"{key}: either data or a mixture, there are {both}")
+            if data.mixture and (data.repeat != 1.0 or data.language_share):
+                self.mistakes.append(f"{key}: repeat and language_share belong to a source of it")
             if data.data == "corpus" and (data.repeat != 1.0 or data.language_share):
                 self.mistakes.append(
                     f"{key}.data: repeat and language_share need selected or synthetic data"
                 )
-            for language, share in data.language_share.items():
-                if language not in LANGUAGES:
-                    self.mistakes.append(f"{key}.language_share: no language {language!r}")
-                elif not 0 <= share <= 1:
+            if data.data is not None:
+                self._check_stage(f"{key}.data", data.data)
+            elif data.mixture:
+                self._check_mixture(f"{key}.mixture", data.mixture)
+
+    def _check_init(self, key: str, init: str, model: ModelConfig | None) -> None:
+        """`init` is no earlier phase: is it a checkpoint, and of the recipe's shape?"""
+        if init in self.raw["phases"]:
+            self.mistakes.append(f"{key}: {init!r} does not come before this phase")
+        elif "/" not in init:
+            self.mistakes.append(f"{key}: no phase {init!r}; a checkpoint folder has a / in it")
+        elif model is not None:
+            from firnline.model.checkpoint import read_config  # imports torch
+
+            try:
+                other = read_config(Path(init).expanduser())
+            except FirnlineError as error:
+                self.mistakes.append(f"{key}: {error}")
+                return
+            self.mistakes += [
+                f"{key}: {init} has {name} {getattr(other, name)}, the recipe's model has {value}"
+                for name, value in model
+                if getattr(other, name) != value
+            ]
+
+    def _check_mixture(self, key: str, mixture: Mapping[str, SourceConfig]) -> None:
+        try:
+            names = list(shares(mixture))
+        except ValueError as error:
+            self.mistakes.append(f"{key}: {error}")
+            names = list(mixture)
+        selected = []
+        for name in names:
+            source = mixture[name]
+            where = f"{key}.{name}"
+            if source.tokens is not None:
+                if "data" in source.model_fields_set:
+                    self.mistakes.append(f"{where}: either data or tokens, there are both")
+                try:
+                    read_settings(source.tokens.expanduser())
+                except FirnlineError as error:
+                    self.mistakes.append(f"{where}.tokens: {error}")
+            else:
+                self._check_stage(f"{where}.data", source.data)
+            if source.quality is not None:
+                if "annotate" not in self.raw:
+                    self.mistakes.append(f"{where}.quality: a bucket needs an annotate section")
+                if source.tokens is not None or source.data == "synthetic":
+                    self.mistakes.append(f"{where}.quality: only the corpus has scores")
+            if source.data == "selected" and source.tokens is None:
+                selected.append(name)
+                if source.languages or source.kinds or source.sources or source.quality:
                     self.mistakes.append(
-                        f"{key}.language_share.{language}: between 0 and 1, got {share}"
+                        f"{where}.data: what is selected is not filtered; filter the corpus by"
+                        " quality instead"
                     )
-            if sum(data.language_share.values()) > 1 + 1e-9:
-                self.mistakes.append(f"{key}.language_share: the shares add up to more than 1")
-            earlier.add(phase.name)
+            elif source.repeat != 1.0:
+                self.mistakes.append(f"{where}.repeat: it needs data: selected")
+        if len(selected) > 1:
+            self.mistakes.append(f"{key}: only one source can be selected, {selected} are")
+
+    def _check_stage(self, key: str, data: str) -> None:
+        if data == "selected" and "annotate" not in self.raw:
+            self.mistakes.append(f"{key}: selected needs an annotate section")
+        if data == "synthetic" and "synthesize" not in self.raw:
+            self.mistakes.append(f"{key}: synthetic needs a synthesize section")
 
     def _check_comparisons(self, evaluate: EvaluateConfig | None, phases: list[Phase]) -> None:
         names = set(self.raw.get("phases") or {}) if phases else set()
@@ -337,3 +492,34 @@ class _Reader:
             for name in pair:
                 if name not in names:
                     self.mistakes.append(f"evaluate.compare: no phase {name!r}")
+
+
+def _over(common: Raw, values: Mapping[str, Any], key: str) -> Any:
+    """A phase's own section over the one that all share; null turns it off."""
+    own = values.get(key, {})
+    return merge(common, own) if isinstance(own, Mapping) else own
+
+
+def _scaled(training: Raw, scale: Scale) -> Raw:
+    """A phase's training with its tokens and the steps of its schedule times `scale`."""
+    scaled = dict(training)
+    if "tokens" in training:
+        tokens = read_count(training["tokens"])
+        known = isinstance(tokens, int) and scale.tokens != 1
+        scaled["tokens"] = max(1, round(tokens * scale.tokens)) if known else tokens
+    if "schedule" in training and scale.steps != 1:
+        scaled["schedule"] = _scaled_steps(training["schedule"], scale.steps)
+    return scaled
+
+
+def _scaled_steps(schedule: Any, factor: float) -> Any:
+    if isinstance(schedule, list):  # the pieces of a chain
+        return [_scaled_steps(piece, factor) for piece in schedule]
+    if not isinstance(schedule, Mapping):
+        return schedule
+    return {
+        key: max(1, round(value * factor))
+        if key in ("warmup_steps", "decay_steps", "steps") and isinstance(value, int) and value
+        else _scaled_steps(value, factor)
+        for key, value in schedule.items()
+    }

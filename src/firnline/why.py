@@ -1,4 +1,5 @@
-"""Explains one document of a run: its row in every ledger, and the steps that trained on it."""
+"""Explains a run: one document's row in every ledger and the steps that trained on it, and one
+step's documents."""
 
 from __future__ import annotations
 
@@ -11,11 +12,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from firnline.documents import ledger_shards, parquet_file, read_batches
+from firnline.documents import document_shards, ledger_shards, parquet_file, read_batches
 from firnline.errors import FirnlineError
+from firnline.pipeline import DATA, TOKENS, PhaseRecord
 from firnline.progress import say
 from firnline.stage import fingerprint
-from firnline.tokens.samples import Samples
+from firnline.tokens.mixture import Mixture, open_mixture
+from firnline.tokens.tokenizer import Tokenizer
 from firnline.training.phase import PhaseConfig
 
 Row = dict[str, Any]
@@ -58,16 +61,92 @@ def why(run: Path, wanted: str) -> list[Row]:
         for shard in ledger_shards(folder):
             for row in _rows(shard, None, keys):
                 by_id[row.pop("id")]["stages"].append({"stage": folder.name, **_plain(row)})
-    for index in sorted(run.glob("*/index.parquet")):
+    phases = list(_phases(run))
+    folders = {part.samples.folder for _, samples in phases for part in samples.parts}
+    folders |= {index.parent for index in run.glob("*/index.parquet")}
+    for index in sorted(folder / "index.parquet" for folder in folders):
         there = parquet_file(index).schema_arrow.names
         columns = ["id", "language", "tokens", "bytes", *({"header"} & set(there))]
         for row in _rows(index, columns, keys):
             by_id[row.pop("id")]["tokens"].append({"folder": index.parent.name, **row})
-    for config, samples in _phases(run):
+    for config, samples in phases:
+        read_from = {part.samples.folder.name for part in samples.parts}
         for key, document in by_id.items():
-            if samples.folder.name in {row["folder"] for row in document["tokens"]}:
+            if read_from & {row["folder"] for row in document["tokens"]}:
                 document["phases"].append(_seen(config, samples, key))
     return list(by_id.values())
+
+
+def step(run: Path, phase: str, number: int) -> list[Row]:
+    """What optimizer step `number` of a phase saw (1 is the first, as in `metrics.jsonl`).
+
+    A row for each run of a document's tokens, in the order of the samples: `sample` (its number in
+    the phase), `part` (of the mixture), `folder` (of tokens); `id`, `repo`, `path`, `language`;
+    `start` and `end`, which of the document's `tokens` the run holds; `revision` (the commit or
+    version), `license` and `source` of the document, null where its Documents are gone.
+
+    Raises FirnlineError where the phase or the step is not there.
+    """
+    found = {config.name: (config, mixture) for config, mixture in _phases(run)}
+    if phase not in found:
+        raise FirnlineError(
+            f"{run} has no finished phase {phase!r} whose tokens are there",
+            mend=f"there are {', '.join(found) or 'none'}",
+        )
+    config, mixture = found[phase]
+    if not 1 <= number <= config.steps:
+        raise FirnlineError(
+            f"phase {phase} has no step {number:,}", mend=f"give 1 to {config.steps:,}"
+        )
+    rows: list[Row] = []
+    for sample in _samples_of_step(config, number):
+        part, own = mixture.find(sample)
+        # The last sample is cut where the phase's tokens end; a sample has one token more.
+        left = config.tokens - sample * config.sequence_length + 1
+        for piece in part.samples.documents(own):
+            length = min(piece.end - piece.start, left)
+            if length > 0:
+                where: Row = {"sample": sample, "part": part.name, "folder": part.samples.folder}
+                rows.append({**where, **piece._asdict(), "end": piece.start + length})
+            left -= length
+    for folder in dict.fromkeys(row["folder"] for row in rows):
+        here = [row for row in rows if row["folder"] == folder]
+        known = _documents(run, folder, pa.array({row["id"] for row in here}, pa.binary(16)))
+        for row in here:
+            row |= known[row["id"]]
+    return [_plain({**row, "folder": row["folder"].name}) for row in rows]
+
+
+def _samples_of_step(config: PhaseConfig, number: int) -> range:
+    first = (number - 1) * config.batch_sequences
+    return range(first, min(first + config.batch_sequences, config.samples))
+
+
+def _documents(run: Path, folder: Path, keys: pa.Array) -> dict[bytes, Row]:
+    """What the index of a token folder and the Documents that it was made of say of some."""
+    columns = ["id", "language", "tokens", "shard"]
+    found = {row.pop("id"): row for row in _rows(folder / "index.parquet", columns, keys)}
+    more = ("revision", "license", "source")
+    for row in found.values():
+        row.update(dict.fromkeys(more))
+    shards = _packed_from(run, folder)
+    for shard in sorted({row.pop("shard") for row in found.values()}):
+        if shard < len(shards):
+            for row in _rows(shards[shard], ["id", *more], keys):
+                found[row.pop("id")].update(row)
+    return found
+
+
+def _packed_from(run: Path, folder: Path) -> list[Path]:
+    """The shards of Documents that a token folder was made of, where they are still there."""
+    try:
+        wanted = json.loads((folder / "manifest.json").read_text())["inputs"]["documents"]
+    except (OSError, ValueError, KeyError):
+        return []  # a folder that another tool made
+    for stage in dict.fromkeys((*_finished(run), *_finished(folder.parent))):
+        if (stage / "data").is_dir() and fingerprint(stage) == wanted:
+            return document_shards(stage)
+    return []
 
 
 def _stages(run: Path) -> list[Path]:
@@ -148,20 +227,48 @@ def _rows(shard: Path, columns: list[str] | None, keys: pa.Array) -> list[Row]:
     ]
 
 
-def _phases(run: Path) -> Iterator[tuple[PhaseConfig, Samples]]:
-    """Each finished training stage with the samples it read, where their folder is still there."""
+def _phases(run: Path) -> Iterator[tuple[PhaseConfig, Mixture]]:
+    """Each finished training stage with the samples it read, where their folders are there."""
     folders = {fingerprint(index.parent): index.parent for index in run.glob("*/index.parquet")}
     for stage in _finished(run):
         manifest = json.loads((stage / "manifest.json").read_text())
-        tokens = folders.get(manifest.get("inputs", {}).get("tokens", ""))
-        if tokens is not None and "sequence_length" in manifest["config"]:
-            values = {k: v for k, v in manifest["config"].items() if k in PhaseConfig.model_fields}
-            config = PhaseConfig.model_validate(values)
-            length, seed = config.sequence_length, config.seed
-            yield config, Samples(tokens, sequence_length=length, seed=seed, phase=config.name)
+        inputs = manifest.get("inputs", {})
+        if DATA not in inputs:
+            continue
+        data = PhaseRecord.model_validate_json(inputs[DATA])
+        values = {k: v for k, v in manifest["config"].items() if k in PhaseConfig.model_fields}
+        config = PhaseConfig.model_validate(values)
+        found = {}
+        for name, source in data.sources.items():
+            marked = inputs[f"{TOKENS}{name}"]
+            outside = source.tokens
+            if outside is not None and outside.is_dir() and fingerprint(outside) == marked:
+                found[name] = outside
+            elif marked in folders:
+                found[name] = folders[marked]
+        scores = run / "annotate"
+        if "scores" in inputs and (not scores.is_dir() or fingerprint(scores) != inputs["scores"]):
+            continue
+        if found.keys() == data.sources.keys():
+            tokenizer = Tokenizer.load(run / "tokenizer") if data.infilling else None
+            yield (
+                config,
+                open_mixture(
+                    data.sources,
+                    found,
+                    phase=config.name,
+                    seed=config.seed,
+                    tokens=config.tokens,
+                    sequence_length=config.sequence_length,
+                    packing=data.packing,
+                    infilling=data.infilling,
+                    tokenizer=tokenizer,
+                    scores=scores,
+                ),
+            )
 
 
-def _seen(config: PhaseConfig, samples: Samples, document: bytes) -> Row:
+def _seen(config: PhaseConfig, samples: Mixture, document: bytes) -> Row:
     numbers = samples.numbers_of(document, config.samples)
     steps = sorted({int(number) // config.batch_sequences + 1 for number in numbers})
     return {

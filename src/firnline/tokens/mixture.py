@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from firnline.batch import Batch
 from firnline.errors import FirnlineError
@@ -32,10 +32,17 @@ _NEAR = Fraction(1, 10**9)  # three times 0.333333333 is 1
 MOST_EPOCHS = 4.0
 
 
+def _read_share(value: Any) -> Any:
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if value != "rest" and not (number and 0 <= value <= 1):
+        raise ValueError("a share between 0 and 1, or rest")
+    return value
+
+
 class SourceConfig(RowFilter):
     """One source of a mixture: its share of the phase's tokens and which documents it has."""
 
-    share: float | Literal["rest"]
+    share: Annotated[float | Literal["rest"], BeforeValidator(_read_share)]
     """Share of the phase's tokens; one source may have the `rest`. At 0 it is left out."""
     data: Literal["corpus", "selected", "synthetic"] = "corpus"
     """`corpus`: all that curation kept; `selected`: the best of it by score, as many tokens as the
@@ -54,13 +61,6 @@ class SourceConfig(RowFilter):
         if self.repeat > self.max_epochs:
             raise ValueError(f"repeat ({self.repeat:g}) is above max_epochs ({self.max_epochs:g})")
         return self
-
-    @field_validator("share")
-    @classmethod
-    def _is_share(cls, value: float | str) -> float | str:
-        if not isinstance(value, str) and not 0 <= value <= 1:
-            raise ValueError("a share between 0 and 1, or rest")
-        return value
 
     @field_validator("language_share")
     @classmethod
