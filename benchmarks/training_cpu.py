@@ -26,8 +26,8 @@ import torch
 from torch import Tensor, nn
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from firnline.model import checkpoint
 from firnline.model.config import ModelConfig, parameter_count
+from firnline.model.families import to_hugging_face
 from firnline.model.llama import Llama
 from firnline.model.presets import PRESETS
 
@@ -51,7 +51,7 @@ def main() -> None:
     config = PRESETS[arguments.preset]
     batches = read_batches(config, arguments.sequences, count=rounds * steps + 1)
     ours = Llama(config).initialise(0)
-    theirs = LlamaForCausalLM(LlamaConfig(**checkpoint.to_hugging_face(config))).train()
+    theirs = LlamaForCausalLM(LlamaConfig(**to_hugging_face(config))).train()
     theirs.load_state_dict(ours.state_dict(), strict=False)
 
     our_loss = torch.compile(ours.loss) if arguments.compile else ours.loss

@@ -214,17 +214,23 @@ def spoil(folder: Path, **changes: Any) -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"model_type": "gemma2"}, "model_type is 'gemma2'"),
-        ({"hidden_act": "gelu"}, "hidden_act is 'gelu'"),
+        ({"model_type": "gpt2"}, "model_type is 'gpt2', not one of llama, mistral, qwen2"),
+        ({"hidden_act": "gelu"}, "hidden_act is 'gelu', only 'silu'"),
         ({"attention_bias": True}, "attention_bias is True"),
-        ({"rope_parameters": {"rope_type": "llama3", "rope_theta": 1.0}}, "rope_type is 'llama3'"),
-        ({"rope_parameters": None, "rope_scaling": {"type": "linear"}}, "rope_type is 'linear'"),
-        ({"head_dim": 64}, "head_dim is 64"),
+        ({"rope_parameters": {"rope_type": "yarn", "factor": 4.0}}, "rope_type is 'yarn'"),
+        ({"rope_scaling": {"type": "linear"}}, "factor of RoPE is missing"),
+        ({"rope_scaling": {"rope_type": "llama3", "factor": 8}}, "low_freq_factor of RoPE is mis"),
+        ({"rope_scaling": {"factor": 8.0}}, "factor of RoPE is 8.0, which is not supported"),
+        ({"rope_scaling": {"type": "linear", "factor": 0}}, "rope_scaling.factor Input should be"),
+        ({"partial_rotary_factor": 0.5}, r"partial_rotary_factor \(0.5\) is not known and may"),
+        ({"quantization_config": {"bits": 4}}, "quantization_config .* is not known"),
+        ({"attention_dropout": 0.1}, "attention_dropout is 0.1"),
+        ({"head_dim": 64}, r"\[48, 48\], config.json makes it \[256, 48\]"),
         ({"hidden_size": "absent"}, "hidden_size is missing"),
         ({"num_key_value_heads": 3}, "must divide heads"),
         ({"vocab_size": 98}, r"\[97, 48\], config.json makes it \[98, 48\]"),
         ({"num_hidden_layers": 4}, "layers.3.* is missing and 8 more"),
-        ({"num_hidden_layers": 2}, "is not part of a Llama and 8 more"),
+        ({"num_hidden_layers": 2}, "is not part of the model and 8 more"),
     ],
 )
 def test_a_foreign_checkpoint_is_refused_in_one_line(
@@ -262,5 +268,5 @@ def test_what_is_no_checkpoint_is_refused_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(FirnlineError, match="cannot be read"):
         checkpoint.load(tmp_path)
     (tmp_path / "config.json").write_text("[]")
-    with pytest.raises(FirnlineError, match="not 'llama'"):
+    with pytest.raises(FirnlineError, match="model_type is 'list', not one of"):
         checkpoint.load(tmp_path)

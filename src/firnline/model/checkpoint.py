@@ -1,6 +1,7 @@
-"""Checkpoints as `transformers` reads and writes them for LlamaForCausalLM: weights and a config.
+"""Checkpoints as `transformers` reads and writes them: weights, in one file or in shards, a config.
 
-Parameters have the same names and the same layout there and here, so nothing is permuted.
+Parameters have the same names and the same layout there and here. One family differs: Cohere turns
+neighbouring elements with RoPE, so its queries and keys are permuted on the way in and out.
 """
 
 from __future__ import annotations
@@ -9,12 +10,11 @@ import errno
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -22,125 +22,172 @@ from torch import Tensor
 from firnline.documents import atomic_path, write_json
 from firnline.errors import FirnlineError
 from firnline.model.config import ModelConfig
+from firnline.model.families import (
+    END_OF_TEXT,
+    FAMILIES,
+    family_of,
+    from_hugging_face,
+    to_hugging_face,
+)
 from firnline.model.llama import Llama
 
-END_OF_TEXT = 0  # its id in every Firnline tokenizer, docs/contracts.md
+SHARD_BYTES = 5_000_000_000
+_WEIGHTS = "model.safetensors"
+_INDEX = "model.safetensors.index.json"
 
 
-def save(model: Llama, folder: Path, extra: Mapping[str, Any] | None = None) -> None:
-    """Writes `config.json`, `model.safetensors` (float32) and, where given, `training.json`.
+def save(
+    model: Llama,
+    folder: Path,
+    extra: Mapping[str, Any] | None = None,
+    *,
+    dtype: torch.dtype = torch.float32,
+    end_of_text: int = END_OF_TEXT,
+    shard_bytes: int = SHARD_BYTES,
+) -> None:
+    """Writes `config.json`, `model.safetensors` and, where given, `training.json`; `save_weights`
+    says how."""
+    save_weights(
+        model.config,
+        model.state_dict(),
+        folder,
+        extra,
+        dtype=dtype,
+        end_of_text=end_of_text,
+        shard_bytes=shard_bytes,
+    )
 
-    Each file is whole or absent, the weights come last but one and `config.json` last, so a folder
-    with a config is a whole checkpoint.
+
+def save_weights(
+    config: ModelConfig,
+    weights: Mapping[str, Tensor],
+    folder: Path,
+    extra: Mapping[str, Any] | None = None,
+    *,
+    dtype: torch.dtype = torch.float32,
+    end_of_text: int = END_OF_TEXT,
+    shard_bytes: int = SHARD_BYTES,
+) -> None:
+    """Writes a checkpoint of a state dict with whole tensors, for instance one that was gathered.
+
+    Weights of more than `shard_bytes` become several files and an index. Each file is whole or
+    absent and `config.json` comes last, so a folder with a config is a whole checkpoint. Raises
+    FirnlineError, before anything is written, where no Hugging Face family has the shape.
     """
+    about = to_hugging_face(
+        config, end_of_text=end_of_text, dtype=str(dtype).removeprefix("torch.")
+    )
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").unlink(missing_ok=True)
-    weights = {
-        name: tensor.detach().to(torch.float32).contiguous()
-        for name, tensor in model.state_dict().items()
-    }
-    write_tensors(folder / "model.safetensors", weights)
+    for old in folder.glob("model*.safetensors*"):
+        old.unlink()
+    shards = list(_shards(weights, dtype.itemsize, shard_bytes))
+    places: dict[str, str] = {}
+    for number, names in enumerate(shards, 1):
+        file = (
+            _WEIGHTS if len(shards) == 1 else f"model-{number:05}-of-{len(shards):05}.safetensors"
+        )
+        out = {
+            name: _permuted(config, name, weights[name].detach(), to_ours=False)
+            .to("cpu", dtype)
+            .contiguous()
+            for name in names
+        }
+        write_tensors(folder / file, out)
+        places |= dict.fromkeys(names, file)
+    if len(shards) > 1:
+        total = sum(tensor.numel() for tensor in weights.values()) * dtype.itemsize
+        write_json(folder / _INDEX, {"metadata": {"total_size": total}, "weight_map": places})
     if extra is not None:
         write_json(folder / "training.json", dict(extra))
-    write_json(folder / "config.json", to_hugging_face(model.config))
+    write_json(folder / "config.json", about)
 
 
 def load(folder: Path) -> Llama:
     """A model in float32 from a checkpoint folder, ours or one that `transformers` saved.
 
-    Raises FirnlineError where a file is missing, cut short or of another architecture.
+    Raises FirnlineError where a file is missing, cut short or of an architecture that is not one of
+    `families.FAMILIES`.
     """
     config = read_config(folder)
-    weights = read_tensors(folder / "model.safetensors")
+    weights = _read_weights(folder)
     with torch.device("meta"):
         model = Llama(config)
     if config.tied:
         weights.pop("lm_head.weight", None)
-    _check(folder, {k: v.shape for k, v in model.state_dict().items()}, weights)
-    floats = {name: tensor.to(torch.float32) for name, tensor in weights.items()}
+    expected = {name: tensor.shape for name, tensor in model.state_dict().items()}
+    _check(folder, expected, weights)
+    floats = {}
+    for name in expected:  # one after the other, so that 16 and 32 bits of all never coexist
+        floats[name] = _permuted(config, name, weights.pop(name), to_ours=True).to(torch.float32)
     model.load_state_dict(floats, assign=True)
     return model
 
 
 def read_config(folder: Path) -> ModelConfig:
     """The shape in a checkpoint's `config.json`; raises FirnlineError as `load` does."""
-    path = folder / "config.json"
+    return from_hugging_face(
+        _read_json(folder / "config.json", f"{folder} is not a checkpoint: it has no config.json"),
+        folder / "config.json",
+    )
+
+
+def _read_weights(folder: Path) -> dict[str, Tensor]:
+    """The tensors of one file or of all shards."""
+    path = folder / _INDEX
+    if (folder / _WEIGHTS).is_file() or not path.is_file():
+        weights = read_tensors(folder / _WEIGHTS)
+    else:
+        index = _read_json(path, f"{path} is missing")
+        places = index.get("weight_map") if isinstance(index, Mapping) else None
+        if not isinstance(places, Mapping) or not all(
+            isinstance(file, str) and file == Path(file).name for file in places.values()
+        ):
+            raise FirnlineError(
+                f"{path} has no weight_map of files beside it", mend="save it again"
+            )
+        weights = {}
+        for file in sorted({*places.values()}):
+            weights |= read_tensors(folder / file)
+    # Old exports carry RoPE's frequencies, which follow from the config.
+    return {name: value for name, value in weights.items() if not name.endswith(".inv_freq")}
+
+
+def _read_json(path: Path, missing: str) -> Any:
     try:
-        config = json.loads(path.read_text())
+        return json.loads(path.read_text())
     except FileNotFoundError:
-        raise FirnlineError(
-            f"{folder} is not a checkpoint: it has no config.json", mend="check the path"
-        ) from None
+        raise FirnlineError(missing, mend="check the path") from None
     except (OSError, ValueError) as error:
         raise FirnlineError(f"{path} cannot be read: {error}", mend="save it again") from None
-    return from_hugging_face(config, path)
 
 
-def to_hugging_face(config: ModelConfig) -> dict[str, Any]:
-    """`config.json` for LlamaForCausalLM (`rope_theta` for transformers 4, `rope_parameters` 5)."""
-    return {
-        "architectures": ["LlamaForCausalLM"],
-        "attention_bias": False,
-        "bos_token_id": END_OF_TEXT,
-        "dtype": "float32",
-        "eos_token_id": END_OF_TEXT,
-        "head_dim": config.head_size,
-        "hidden_act": "silu",
-        "hidden_size": config.hidden,
-        "intermediate_size": config.ffn_hidden,
-        "max_position_embeddings": config.context,
-        "mlp_bias": False,
-        "model_type": "llama",
-        "num_attention_heads": config.heads,
-        "num_hidden_layers": config.layers,
-        "num_key_value_heads": config.kv_heads,
-        "rms_norm_eps": config.norm_epsilon,
-        "rope_parameters": {"rope_theta": config.rope_theta, "rope_type": "default"},
-        "rope_theta": config.rope_theta,
-        "tie_word_embeddings": config.tied,
-        "torch_dtype": "float32",
-        "vocab_size": config.vocabulary_size,
-    }
+def _shards(weights: Mapping[str, Tensor], itemsize: int, limit: int) -> Iterator[list[str]]:
+    """Names of consecutive weights that together stay below `limit` bytes."""
+    names: list[str] = []
+    size = 0
+    for name, tensor in weights.items():
+        more = tensor.numel() * itemsize
+        if names and size + more > limit:
+            yield names
+            names, size = [], 0
+        names.append(name)
+        size += more
+    yield names
 
 
-def from_hugging_face(config: Mapping[str, Any], path: Path) -> ModelConfig:
-    """The shape in a Hugging Face config; refuses what this Llama would compute differently."""
+def _permuted(config: ModelConfig, name: str, weight: Tensor, *, to_ours: bool) -> Tensor:
+    """Queries and keys with the pairs of RoPE where the other side has them.
 
-    def refuse(what: str) -> FirnlineError:
-        return FirnlineError(f"{path}: {what}", mend="use a plain Llama checkpoint")
-
-    if not isinstance(config, Mapping) or config.get("model_type") != "llama":
-        kind = config.get("model_type") if isinstance(config, Mapping) else type(config).__name__
-        raise refuse(f"model_type is {kind!r}, not 'llama'")
-    for key, plain in (("hidden_act", "silu"), ("attention_bias", False), ("mlp_bias", False)):
-        if config.get(key, plain) != plain:
-            raise refuse(f"{key} is {config[key]!r}, only {plain!r} is supported")
-    rope: Mapping[str, Any] = config.get("rope_parameters") or config.get("rope_scaling") or {}
-    rope_type = rope.get("rope_type", rope.get("type", "default"))
-    if rope_type != "default":
-        raise refuse(f"rope_type is {rope_type!r}, only 'default' is supported")
-    try:
-        shape = ModelConfig(
-            vocabulary_size=config["vocab_size"],
-            hidden=config["hidden_size"],
-            ffn_hidden=config["intermediate_size"],
-            layers=config["num_hidden_layers"],
-            heads=config["num_attention_heads"],
-            kv_heads=config.get("num_key_value_heads") or config["num_attention_heads"],
-            context=config.get("max_position_embeddings", 2048),
-            rope_theta=rope.get("rope_theta", config.get("rope_theta", 10_000.0)),
-            tied=config.get("tie_word_embeddings", False),
-            norm_epsilon=config.get("rms_norm_eps", 1e-6),
-        )
-    except KeyError as error:
-        raise refuse(f"{error.args[0]} is missing") from None
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        raise refuse(f"{key} {first['msg']}".strip()) from None
-    if (config.get("head_dim") or shape.head_size) != shape.head_size:
-        raise refuse(f"head_dim is {config['head_dim']}, only hidden / heads is supported")
-    return shape
+    Element 2i of a head pairs with 2i + 1 in an interleaved family, i with i + size / 2 here.
+    """
+    turned = ("q_proj.weight", "k_proj.weight", "q_norm.weight", "k_norm.weight")
+    if not FAMILIES[family_of(config)].interleaved or not name.endswith(turned):
+        return weight
+    half = config.head_size // 2
+    pairs = (-1, half, 2) if to_ours else (-1, 2, half)
+    columns = weight.shape[1] if "proj" in name else 1  # a gain has a row for each head
+    return weight.reshape(*pairs, columns).transpose(1, 2).reshape(weight.shape)
 
 
 def write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
@@ -170,9 +217,9 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
         ) from None
 
 
-def _check(folder: Path, expected: dict[str, torch.Size], found: dict[str, Tensor]) -> None:
+def _check(folder: Path, expected: Mapping[str, torch.Size], found: Mapping[str, Tensor]) -> None:
     problems = [f"{name} is missing" for name in expected if name not in found]
-    problems += [f"{name} is not part of a Llama" for name in found if name not in expected]
+    problems += [f"{name} is not part of the model" for name in found if name not in expected]
     problems += [
         f"{name} is {list(found[name].shape)}, config.json makes it {list(shape)}"
         for name, shape in expected.items()
@@ -182,5 +229,5 @@ def _check(folder: Path, expected: dict[str, torch.Size], found: dict[str, Tenso
         more = f" and {len(problems) - 1} more" if len(problems) > 1 else ""
         raise FirnlineError(
             f"{folder}: weights do not fit config.json: {problems[0]}{more}",
-            mend="use the two files of one checkpoint",
+            mend="use the files of one checkpoint",
         )

@@ -110,6 +110,13 @@ class ModelConfig(BaseModel):
         usual = value and value * info.data.get("heads", 0) == info.data.get("hidden")
         return None if usual else value
 
+    @field_validator("query_scale")
+    @classmethod
+    def _nothing_said(cls, value: float | None, info: ValidationInfo) -> float | None:
+        data = info.data
+        usual = data.get("head_dim") or data.get("hidden", 0) // data.get("heads", 1)
+        return None if value == usual else value
+
     @model_validator(mode="after")
     def _fits(self) -> ModelConfig:
         if self.head_dim is None and (self.hidden % self.heads or self.head_size % 2):
@@ -163,14 +170,32 @@ def flops_per_token(config: ModelConfig, sequence_length: int) -> FlopsPerToken:
     average: T / 2, in a layer that slides by a window w < T: w - w^2 / 2T.
     """
     lookup = 0 if config.tied else config.vocabulary_size * config.hidden
-    dense = 6 * (parameter_count(config) - lookup)
-    width = 12 * config.heads * config.head_size  # FLOPs for each key that a query sees
-    window = min(config.sliding_window or sequence_length, sequence_length)
     sliding = sum(config.slides(layer) for layer in range(config.layers))
+    return training_flops(
+        parameter_count(config) - lookup,
+        sequence_length,
+        width=config.heads * config.head_size,
+        layers=config.layers,
+        sliding_layers=sliding,
+        window=config.sliding_window or sequence_length,
+    )
+
+
+def training_flops(
+    parameters: int,
+    sequence_length: int,
+    *,
+    width: int,
+    layers: int,
+    sliding_layers: int,
+    window: int,
+) -> FlopsPerToken:
+    """The formula of `flops_per_token`; `parameters` are those that multiply a token."""
+    window = min(window, sequence_length)
     # Twice the keys seen by all queries of a sequence, over all layers; the diagonal counts half.
-    pairs = sliding * window * (2 * sequence_length - window)
-    pairs += (config.layers - sliding) * sequence_length**2
+    pairs = sliding_layers * window * (2 * sequence_length - window)
+    pairs += (layers - sliding_layers) * sequence_length**2
     return FlopsPerToken(
-        full_attention=dense + width * config.layers * sequence_length,
-        causal_attention=dense + width * pairs // (2 * sequence_length),
+        full_attention=6 * parameters + 12 * width * layers * sequence_length,
+        causal_attention=6 * parameters + 12 * width * pairs // (2 * sequence_length),
     )
