@@ -26,6 +26,7 @@ import json
 import multiprocessing
 import os
 import random
+import shutil
 import sys
 import tarfile
 import tempfile
@@ -40,7 +41,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import tokenizers
 
+from firnline import progress
 from firnline.corpus import licenses, notebooks
 from firnline.corpus.archives import Archive
 from firnline.corpus.content_type import language_of
@@ -54,8 +57,20 @@ from firnline.curate.duplicates import shingle_sets_batch, sketch_batch
 from firnline.curate.imports import read_imports
 from firnline.curate.redaction import Redactor, SecretsConfig
 from firnline.curate.syntax import error_shares
-from firnline.documents import DOCUMENT_SCHEMA, buffers, document_shards, read_batches
+from firnline.documents import (
+    DOCUMENT_SCHEMA,
+    buffers,
+    content_hash,
+    document_id,
+    document_shards,
+    read_batches,
+    write_table,
+)
 from firnline.errors import FirnlineError
+from firnline.tokens.folder import TokenFolder
+from firnline.tokens.pack import PackConfig
+from firnline.tokens.pack import run as run_pack
+from firnline.tokens.tokenizer import SPECIAL_TOKENS, Tokenizer
 
 SLOWEST_SECONDS = 60.0
 LIMITS = Limits(max_file_bytes=1 << 20, max_members=1000, max_total_bytes=16 << 20)
@@ -226,6 +241,68 @@ def syntax(data: bytes) -> None:
     np.testing.assert_array_equal(suspected[both], shares[both])
 
 
+def tokens(data: bytes) -> None:
+    content, _ = batch_of(data)
+    ids, ends = tokenizer().encode_batch(content, parallel=False)
+    assert ends[0] == 0 and ends[-1] == len(ids) and (np.diff(ends) >= 0).all()
+    assert not np.isin(ids, list(tokenizer().special.values())).any()
+    for row, text in enumerate(content.to_pylist()):
+        own = ids[ends[row] : ends[row + 1]]
+        assert tokenizer().decode_bytes(own) == text.encode()
+        np.testing.assert_array_equal(tokenizer().encode(text), own)
+
+
+def pack(data: bytes) -> None:
+    """Packs documents, whose names are random bytes too, and reads them back."""
+    rng = random.Random(data)
+    content, languages = batch_of(data)
+    names = [data[n : n + 40].decode("utf-8", "replace") for n in range(len(content))]
+    rows = [
+        {"id": document_id("fuzz", name, "1", str(n)), "repo": name, "path": f"{name}/{n}"}
+        | {"revision": "1", "language": language, "license": None, "stars": None, "source": "git"}
+        | {"content_hash": content_hash(text.encode()), "size": len(text), "content": text}
+        for n, (name, language, text) in enumerate(
+            zip(names, languages, content.to_pylist(), strict=True)
+        )
+    ]
+    folder = temporary(b"", "empty").parent
+    write_table(folder / "documents" / "one.parquet", pa.Table.from_pylist(rows, DOCUMENT_SCHEMA))
+    config = PackConfig(
+        group_by=rng.choice(("language_repository", "repository", "repository_language", "file")),
+        path_line=rng.choice(("none", "path", "repository")),
+        nodes=rng.random() < 0.3,
+    )
+    shutil.rmtree(folder / "tokens", ignore_errors=True)
+    run_pack(config, folder / "documents", tokenizer().folder, folder / "tokens", workers=1)
+    packed = TokenFolder(folder / "tokens")
+    assert len(packed.tokens) == len(rows)
+    for row, text in enumerate(content.to_pylist()):
+        start = int(packed.offset[row])
+        ids = packed.shards[0][start : start + int(packed.tokens[row])]
+        assert ids[-1] == tokenizer().end_of_text
+        header = int(packed.header[row]) if packed.header is not None else 0
+        assert tokenizer().decode_bytes(ids[:-1])[header:] == text.encode()
+
+
+@cache
+def tokenizer() -> Tokenizer:
+    """A small byte-level tokenizer, trained on the seeds."""
+    model = tokenizers.Tokenizer(tokenizers.models.BPE())
+    model.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    model.decoder = tokenizers.decoders.ByteLevel()
+    trainer = tokenizers.trainers.BpeTrainer(
+        vocab_size=1000,
+        special_tokens=list(SPECIAL_TOKENS),
+        initial_alphabet=tokenizers.pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    model.train_from_iterator([text.decode("utf-8", "ignore") for text in seeds("tokens")], trainer)
+    folder = temporary(b"", "empty").parent / "tokenizer"
+    folder.mkdir(exist_ok=True)
+    model.save(str(folder / "tokenizer.json"))
+    return Tokenizer.load(folder)
+
+
 def batch_of(data: bytes) -> tuple[pa.Array, list[str]]:
     """A few documents from the bytes, cut where they say, as a slice of a longer column."""
     rng = random.Random(data)
@@ -255,10 +332,12 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     target.__name__: target
     for target in (
         *(archive, jsonl, jsonl_gz, parquet, documents, notebook, license_texts, language),
-        *(statistics, sketches, contamination, secrets, imports, syntax),
+        *(statistics, sketches, contamination, secrets, imports, syntax, tokens, pack),
     )
 }
-TEXTS = frozenset({"statistics", "sketches", "contamination", "secrets", "imports", "syntax"})
+TEXTS = frozenset(
+    {"statistics", "sketches", "contamination", "secrets", "imports", "syntax", "tokens", "pack"}
+)
 
 
 @cache
@@ -383,6 +462,7 @@ def worker(
     names: list[str], seed: int, until: float, current: Path, save: Path, results: Any
 ) -> None:
     """Runs cases of the targets in turn until the time is over; tells what failed."""
+    progress.console.quiet = True
     rng = random.Random(seed)
     counts = dict.fromkeys(names, 0)
     for name in names:  # kernels compile, which may take longer than a case may
