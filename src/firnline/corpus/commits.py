@@ -18,6 +18,7 @@ import pygit2
 from pydantic import BaseModel, ConfigDict, Field
 from pygit2.enums import DeltaStatus, DiffOption, SortMode
 
+from firnline.corpus.damage import one_line
 from firnline.corpus.git import (
     BrokenRepository,
     find_repositories,
@@ -130,7 +131,7 @@ class History:
             except RefusedError as error:
                 problem = str(error)
             except (KeyError, pygit2.GitError) as error:
-                problem = f"unreadable: {' '.join(str(error).split())[:200]}"
+                problem = f"unreadable: {one_line(error)}"
             yield Found(
                 "adjacent",
                 self.repo,

@@ -15,6 +15,7 @@ from typing import IO, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from firnline.corpus.content_type import language_of
+from firnline.corpus.damage import one_line
 from firnline.corpus.licenses import from_header
 from firnline.corpus.notebooks import as_script
 from firnline.corpus.parts import MAX_FILE_MIB, Found, Limits, Part
@@ -203,7 +204,7 @@ def rewrite(
     try:
         content, _ = as_script(text.encode())
     except ValueError as error:
-        return found, "", f"notebook_broken: {' '.join(str(error).split())[:200]}"
+        return found, "", f"notebook_broken: {one_line(error)}"
     if not content.strip():
         return found, "", "empty"
     return replace(found, content=content, size=len(content)), content.decode(), None

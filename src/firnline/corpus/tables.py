@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import json
-import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
 from typing import Annotated, Any, BinaryIO, Literal
 from urllib.parse import urlsplit
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 from pydantic import AfterValidator, BaseModel, ConfigDict
 
-from firnline.corpus.http import ChangedError
+from firnline.corpus import cells
+from firnline.corpus.damage import DAMAGE, one_line, or_problem
+from firnline.corpus.jsonl import CHUNK_BYTES, json_object, lines
 from firnline.corpus.layouts import FIELDS, Layout, recognise
-from firnline.corpus.members import ArchiveError
 from firnline.corpus.parts import Found, Limits
 from firnline.corpus.storage import Blob, Storage, find, open_blob
 from firnline.corpus.unpack import Unpacked, likely_bytes
 from firnline.documents import SOURCES
 from firnline.languages import named
-from firnline.licenses import canonical
 
 _PACKED = ("", ".gz", ".zst", ".xz")
 TABLE_SUFFIXES = (
@@ -33,10 +30,8 @@ TABLE_SUFFIXES = (
 )
 _PART_BYTES = 64 << 20
 _BATCH_BYTES = 8 << 20
-_CHUNK_BYTES = 1 << 20
 _ROWS_SEEN = 100
 """Rows of a JSONL file whose keys tell its layout."""
-_DAMAGE = (pa.ArrowException, OSError, ValueError)
 
 
 def _fields(columns: dict[str, str]) -> dict[str, str]:
@@ -69,8 +64,8 @@ class TableSource(BaseModel):
 
 
 @dataclass(frozen=True)
-class _Part:
-    """What both formats have."""
+class _Part(ABC):
+    """What both formats have: a file, or a piece of one."""
 
     blob: Blob
     columns: dict[str, str] | None
@@ -80,6 +75,24 @@ class _Part:
     @property
     def name(self) -> str:
         return self.blob.shown
+
+    def fingerprint(self) -> str:
+        """Changes with the file, the piece and the columns asked for."""
+        return f"{self.blob.fingerprint()} {self._piece()} {self.columns}"
+
+    def files(self, limits: Limits) -> Iterator[Found]:
+        if self.blob.problem is not None:
+            yield self.problem(self.blob.problem)
+        else:
+            yield from or_problem(self._read(limits), self.problem)
+
+    @abstractmethod
+    def _piece(self) -> str:
+        """Which piece of the file."""
+
+    @abstractmethod
+    def _read(self, limits: Limits) -> Iterator[Found]:
+        """Its rows as files."""
 
     def problem(self, text: str) -> Found:
         """A ledger row for what of the file cannot be read."""
@@ -99,21 +112,21 @@ class _Part:
             content, problem = None, f"no_content: the content is {what}"
         language = values.get("language")
         source = values.get("source")
-        repo = _text(values.get("repo"))
+        repo = cells.text(values.get("repo"))
         if layout.name == "text":
             repo = urlsplit(repo).netloc if "://" in repo else repo
         return Found(
             source=source if source in SOURCES else layout.source,
             repo=repo,
-            revision=_text(values.get("revision")),
-            path=_text(values.get("path")).lstrip("/") or f"{self.blob.name}/{number:012d}",
-            license=_license(values.get("license")),
+            revision=cells.text(values.get("revision")),
+            path=cells.text(values.get("path")).lstrip("/") or f"{self.blob.name}/{number:012d}",
+            license=cells.license(values.get("license")),
             size=len(content or b""),
             content=content,
-            stars=_whole(values.get("stars")),
+            stars=cells.whole(values.get("stars")),
             language=layout.language or (named(language) if isinstance(language, str) else None),
             fork=values.get("fork") if isinstance(values.get("fork"), bool) else None,
-            created=self.blob.true_time(_seconds(values.get("created"))),
+            created=self.blob.true_time(cells.seconds(values.get("created"))),
             problem=problem,
         )
 
@@ -124,25 +137,16 @@ class ParquetPart(_Part):
 
     groups: tuple[tuple[int, int], ...] = field(default=())
 
-    def fingerprint(self) -> str:
-        """Changes with the file, the row groups and the columns asked for."""
-        return f"{self.blob.fingerprint()} {self.groups} {self.columns}"
+    def _piece(self) -> str:
+        return f"{self.groups}"
 
-    def files(self, limits: Limits) -> Iterator[Found]:
-        if self.blob.problem is not None:
-            yield self.problem(self.blob.problem)
-            return
-        try:
-            with open_blob(self.blob, self.storage) as file:
-                # Pages are read as they are wanted: a row group may be larger than memory.
-                table = pq.ParquetFile(file, buffer_size=_CHUNK_BYTES, pre_buffer=False)
-                layout = recognise(table.schema_arrow.names, self.columns, self.name)
-                for group, first in self.groups:
-                    yield from self._rows(table, layout, group, first)
-        except ChangedError as error:
-            yield self.problem(f"changed: {error}")
-        except _DAMAGE as error:
-            yield self.problem(f"unreadable: {_one_line(error)}")
+    def _read(self, limits: Limits) -> Iterator[Found]:
+        with open_blob(self.blob, self.storage) as file:
+            # Pages are read as they are wanted: a row group may be larger than memory.
+            table = pq.ParquetFile(file, buffer_size=CHUNK_BYTES, pre_buffer=False)
+            layout = recognise(table.schema_arrow.names, self.columns, self.name)
+            for group, first in self.groups:
+                yield from self._rows(table, layout, group, first)
 
     def _rows(
         self, table: pq.ParquetFile, layout: Layout, group: int, first: int
@@ -158,13 +162,15 @@ class ParquetPart(_Part):
                 columns=list(columns.values()),
                 use_threads=False,
             ):
-                lists = [_values(batch.column(column), ours) for ours, column in columns.items()]
+                lists = [
+                    cells.values(batch.column(column), ours) for ours, column in columns.items()
+                ]
                 for values in zip(*lists, strict=True):
                     yield self.found(layout, dict(zip(columns, values, strict=True)), number)
                     number += 1
-        except _DAMAGE as error:
+        except DAMAGE as error:
             rows = f"rows {number:,} to {first + about.num_rows - 1:,}"
-            yield self.problem(f"unreadable: {rows}: {_one_line(error)}")
+            yield self.problem(f"unreadable: {rows}: {one_line(error)}")
 
 
 def _parquet_parts(
@@ -177,8 +183,8 @@ def _parquet_parts(
             with open_blob(blob, storage) as file:
                 table = pq.ParquetFile(file)
                 metadata, schema = table.metadata, table.schema_arrow
-        except _DAMAGE as error:
-            problem = f"unreadable: {_one_line(error)}"
+        except DAMAGE as error:
+            problem = f"unreadable: {one_line(error)}"
     if problem is not None:
         damaged = Blob(blob.url, blob.size, blob.modified, blob.mark, problem)
         yield ParquetPart(damaged, columns, storage, 0)
@@ -207,38 +213,25 @@ class JsonlPart(_Part):
     start: int = 0
     end: int = 0
 
-    def fingerprint(self) -> str:
-        """Changes with the file, the piece and the columns asked for."""
-        return f"{self.blob.fingerprint()} {self.start} {self.end} {self.columns}"
+    def _piece(self) -> str:
+        return f"{self.start} {self.end}"
 
-    def files(self, limits: Limits) -> Iterator[Found]:
-        if self.blob.problem is not None:
-            yield self.problem(self.blob.problem)
-            return
-        try:
-            with open_blob(self.blob, self.storage) as file:
-                layout = self._layout(file, limits)
-            if layout is None:
-                if self.start == 0:
-                    what = f"no JSON object in its first {_ROWS_SEEN} lines"
-                    yield self.problem(f"not_a_table: {what}")
-                return
+    def _read(self, limits: Limits) -> Iterator[Found]:
+        with open_blob(self.blob, self.storage) as file:
+            layout = self._layout(file, limits)
+        if layout is not None:
             with open_blob(self.blob, self.storage) as file:
                 yield from self._rows(file, layout, limits)
-        except ArchiveError as error:
-            yield self.problem(str(error).replace("archive_", "table_"))
-        except ChangedError as error:
-            yield self.problem(f"changed: {error}")
-        except OSError as error:
-            yield self.problem(f"unreadable: {error.strerror or error}")
+        elif self.start == 0:
+            yield self.problem(f"not_a_table: no JSON object in its first {_ROWS_SEEN} lines")
 
     def _layout(self, file: BinaryIO, limits: Limits) -> Layout | None:
         """By the keys of the file's first rows, the same for each piece of it."""
         names: dict[str, None] = {}
-        for count, (_, line) in enumerate(_lines(Unpacked(file, limits), _line_limit(limits))):
+        for count, (_, line) in enumerate(lines(Unpacked(file, limits), _line_limit(limits))):
             if count >= _ROWS_SEEN:
                 break
-            row, _ = _object(line or b"")
+            row, _ = json_object(line or b"")
             names |= dict.fromkeys(row or ())
         return recognise(names, self.columns, self.name) if names else None
 
@@ -247,7 +240,7 @@ class JsonlPart(_Part):
         start = max(0, self.start - 1)  # a line that begins at `self.start` follows a newline
         stream: Unpacked | BinaryIO = file if start else Unpacked(file, limits)
         file.seek(start)
-        for position, line in _lines(stream, most, start, skip=self.start > 0):
+        for position, line in lines(stream, most, start, skip=self.start > 0):
             if self.end and position >= self.end:
                 return
             if line is None:
@@ -255,7 +248,7 @@ class JsonlPart(_Part):
                 continue
             if not line.strip():
                 continue
-            row, problem = _object(line)
+            row, problem = json_object(line)
             if row is None:
                 yield self.problem(f"unreadable: byte {position:,}: {problem}")
                 continue
@@ -278,95 +271,4 @@ def _jsonl_parts(
 
 def _line_limit(limits: Limits) -> int:
     """Escapes make a text longer; a line far beyond that holds a file that is too large."""
-    return 2 * limits.max_file_bytes + _CHUNK_BYTES
-
-
-def _lines(
-    stream: Unpacked | BinaryIO, most: int, position: int = 0, *, skip: bool = False
-) -> Iterator[tuple[int, bytes | None]]:
-    """(byte where it begins, line); None for a line of over `most` bytes.
-
-    With `skip` the stream begins inside a line, which is left out.
-    """
-    rest = b""
-    dropping = skip
-    while data := stream.read(_CHUNK_BYTES):
-        *whole, last = (rest + data).split(b"\n")
-        for line in whole:
-            if not dropping:
-                yield position, line if len(line) <= most else None
-            dropping = False
-            position += len(line) + 1
-        rest = last
-        if len(rest) > most and not dropping:
-            yield position, None
-            dropping = True
-        if dropping:
-            position += len(rest)
-            rest = b""
-    if rest and not dropping:
-        yield position, rest
-
-
-def _object(line: bytes) -> tuple[dict[str, Any] | None, str]:
-    """(the JSON object of a line, why there is none)."""
-    try:
-        row = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        return None, _one_line(error)
-    return (row, "") if isinstance(row, dict) else (None, "not a JSON object")
-
-
-def _values(column: pa.Array, ours: str) -> list[Any]:
-    """Python values; content as bytes, because a writer may not have checked that it is UTF-8."""
-    if pa.types.is_dictionary(column.type):
-        column = column.dictionary_decode()
-    if pa.types.is_timestamp(column.type):
-        column = column.cast(pa.timestamp("s", column.type.tz), safe=False)
-    if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
-        return list(column.to_pylist())
-    values = column.cast(pa.large_binary()).to_pylist()
-    if ours == "content":
-        return list(values)
-    return [None if v is None else v.decode("utf-8", "backslashreplace") for v in values]
-
-
-def _text(value: Any) -> str:
-    if value is None:
-        return ""
-    text = value if isinstance(value, str) else str(value)
-    return text.encode("utf-8", "backslashreplace").decode()
-
-
-def _license(value: Any) -> str | None:
-    """SPDX: one, or several that were found in the repository and so all hold."""
-    named = [value] if isinstance(value, str) else value if isinstance(value, list) else []
-    known = sorted({one for name in named if isinstance(name, str) and (one := canonical(name))})
-    if len(known) == 1:
-        return known[0]
-    return canonical(" AND ".join(f"({name})" for name in known)) if known else None
-
-
-def _whole(value: Any) -> int | None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        return None
-    return int(value) if abs(value) < 1 << 62 else None
-
-
-def _seconds(value: Any) -> int | None:
-    """Seconds since 1970 from a date, an ISO 8601 text or a number."""
-    if isinstance(value, str):
-        try:
-            value = datetime.fromisoformat(value.strip())
-        except ValueError:
-            return None
-    if isinstance(value, date) and not isinstance(value, datetime):
-        value = datetime(value.year, value.month, value.day, tzinfo=UTC)
-    if isinstance(value, datetime):
-        zoned = value if value.tzinfo else value.replace(tzinfo=UTC)
-        return int(zoned.timestamp())
-    return _whole(value)
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__
+    return 2 * limits.max_file_bytes + CHUNK_BYTES
