@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import sysconfig
 from collections import defaultdict
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import tokenizers
 from tokenizers import decoders, models, pre_tokenizers, trainers
@@ -131,3 +136,47 @@ def corpus(
         table = pa.Table.from_pylist(part, schema=schema)
         write_table(folder / "data" / f"shard-{number:05d}.parquet", table)
     return folder
+
+
+@pytest.fixture(scope="session")
+def write_token_folder() -> Callable[..., Path]:
+    """Writes a token folder by hand, as docs/contracts.md describes it."""
+
+    def write(
+        folder: Path,
+        documents: list[list[int]],
+        *,
+        digest: str = "by hand",
+        shards: int = 2,
+        **columns: Sequence[int],
+    ) -> Path:
+        """Each document ends with end of text; `columns` are those of the index beyond the ids."""
+        folder.mkdir(parents=True)
+        rows = len(documents)
+        sizes = np.array([len(ids) for ids in documents], dtype=np.int32)
+        shard = np.arange(rows, dtype=np.int32) * shards // rows
+        offset = np.zeros(rows, dtype=np.int64)
+        for number in range(shards):
+            held = np.flatnonzero(shard == number)
+            offset[held] = np.cumsum(sizes[held]) - sizes[held]
+            joined = np.array([token for row in held for token in documents[row]], dtype=np.uint16)
+            joined.tofile(folder / f"shard-{number:05d}.bin")
+        ids = [hashlib.blake2b(str(n).encode(), digest_size=16).digest() for n in range(rows)]
+        table = pa.table(
+            {
+                "id": pa.array(ids, pa.binary(16)),
+                "repo": ["repo"] * rows,
+                "path": [str(n) for n in range(rows)],
+                "shard": shard,
+                "offset": offset,
+                "tokens": sizes,
+                "group": pa.array(columns.pop("group", range(rows)), pa.int32()),
+            }
+            | {name: pa.array(values) for name, values in columns.items()}
+        )
+        pq.write_table(table, folder / "index.parquet")
+        settings = {"vocabulary_size": 1200, "dtype": "uint16", "end_of_text": 0}
+        (folder / "tokens.json").write_text(json.dumps(settings | {"tokenizer": digest}))
+        return folder
+
+    return write

@@ -15,6 +15,8 @@ import pyarrow.compute as pc
 
 from firnline.documents import parquet_file
 from firnline.errors import FirnlineError
+from firnline.kernels.runs import copy_runs
+from firnline.tokens.permutation import mix
 
 Integers = npt.NDArray[np.int64]
 
@@ -39,6 +41,7 @@ class TokenFolder:
         ]
         table = index.read(columns)
         shards = map_shards(path, self.settings["dtype"], table)
+        self.documents_in_index = table.num_rows
         self.rows: Integers | None = None
         """Which row of the index each kept row is; None where all are kept."""
         if keep is not None:
@@ -55,6 +58,31 @@ class TokenFolder:
         self.header = arrays.get("header")
         self.shards = {number: shards[number] for number in np.unique(self.shard).tolist()}
         self.total_tokens = int(self.tokens.sum(dtype=np.int64))
+
+    def read(
+        self,
+        out: npt.NDArray[Any],
+        places: Integers,
+        rows: Integers,
+        starts: Integers,
+        lengths: Integers,
+    ) -> None:
+        """Copies runs of tokens, each from token `start` of its document, to their places."""
+        shard = self.shard[rows]
+        offsets = self.offset[rows] + starts
+        for number in np.unique(shard).tolist():
+            held = np.flatnonzero(shard == number)
+            copy_runs(self.shards[number], offsets[held], lengths[held], out, places[held])
+
+    @cached_property
+    def words(self) -> npt.NDArray[np.uint64]:
+        """64 bits of each row's document id, mixed: 8 bytes for each row."""
+        index, parts = parquet_file(self.path / "index.parquet"), []
+        for batch in index.iter_batches(columns=["id"]):
+            halves = np.frombuffer(b"".join(batch["id"].to_pylist()), dtype="<u8").reshape(-1, 2)
+            parts.append(mix(halves[:, 0] ^ mix(halves[:, 1])))
+        words = np.concatenate(parts)
+        return words if self.rows is None else words[self.rows]
 
     @cached_property
     def names(self) -> Any:

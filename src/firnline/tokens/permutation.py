@@ -90,7 +90,7 @@ def _feistel(numbers: Words, half: np.uint64, rounds: Words) -> Words:
     mask = np.uint64((1 << int(half)) - 1)
     left, right = numbers >> half, numbers & mask
     for word in rounds:
-        left, right = right, left ^ (_mix(right ^ word) & mask)
+        left, right = right, left ^ (mix(right ^ word) & mask)
     return (left << half) | right
 
 
@@ -98,12 +98,12 @@ def _feistel_back(numbers: Words, half: np.uint64, rounds: Words) -> Words:
     mask = np.uint64((1 << int(half)) - 1)
     left, right = numbers >> half, numbers & mask
     for word in rounds[::-1]:
-        left, right = right ^ (_mix(left ^ word) & mask), left
+        left, right = right ^ (mix(left ^ word) & mask), left
     return (left << half) | right
 
 
-def _mix(words: Words) -> Words:
-    """The finalizer of splitmix64."""
+def mix(words: Words) -> Words:
+    """The finalizer of splitmix64: a permutation of the 64-bit words that looks random."""
     words = (words ^ (words >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     words = (words ^ (words >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return words ^ (words >> np.uint64(31))

@@ -8,7 +8,7 @@ is cut into sequences, and the sequences are permuted, so that a batch mixes gro
 
 from __future__ import annotations
 
-from functools import lru_cache
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,14 +17,22 @@ import numpy.typing as npt
 
 from firnline.batch import Batch
 from firnline.errors import FirnlineError
+from firnline.kernels.infilling import OPENING, PLAIN, PSM, SPM, write_forms
 from firnline.tokens.folder import TokenFolder, read_settings
-from firnline.tokens.infilling import InfillingConfig
-from firnline.tokens.packing import PackingConfig
-from firnline.tokens.permutation import permute, shuffled_groups, unpermute
+from firnline.tokens.infilling import Infiller, InfillingConfig
+from firnline.tokens.packing import BestFit, Concatenated, PackingConfig, count_on
+from firnline.tokens.placing import (
+    BLOCK_TOKENS,
+    InfilledInBlocks,
+    InfilledInSequences,
+    Placed,
+    Plain,
+)
 from firnline.tokens.tokenizer import Tokenizer
 
 Integers = npt.NDArray[np.int64]
 CONCATENATE = PackingConfig()
+_FORMS = {PLAIN: "plain", PSM: "PSM", SPM: "SPM"}
 
 
 class Piece(NamedTuple):
@@ -39,14 +47,8 @@ class Piece(NamedTuple):
     path: str
     start: int
     end: int
-
-
-class _Pieces(NamedTuple):
-    # Runs of tokens in the order of the batch; one row for each.
-    sample: Integers  # which sample of the batch
-    document: Integers  # row of the index
-    start: Integers  # first token, inside the document
-    length: Integers
+    form: str = "plain"
+    """As it is, or infilled in the order "PSM" or "SPM": sentinels stand between its parts."""
 
 
 class Samples:
@@ -82,8 +84,6 @@ class Samples:
             raise FirnlineError(
                 f"sequence_length is {sequence_length}", mend="give at least one token"
             )
-        if packing.method != "concatenate" or infilling is not None:
-            raise NotImplementedError
         if tokenizer is not None:
             check(folder, tokenizer)
         self.folder = folder
@@ -93,14 +93,30 @@ class Samples:
         self.packing = packing
         self._index = TokenFolder(folder, keep)
         self.epoch_tokens = self._index.total_tokens
-        self.samples_per_epoch = (self.epoch_tokens - 1) // sequence_length
-        if self.samples_per_epoch < 1:
-            raise FirnlineError(
-                f"{folder} holds {self.epoch_tokens:,} tokens, one sample takes "
-                f"{sequence_length + 1:,}",
-                mend="pack more documents or shorten the sequence",
-            )
-        self._epoch = lru_cache(maxsize=2)(self._order)
+        self._infiller = None
+        if infilling is not None:
+            if tokenizer is None:
+                raise ValueError("infilling needs the tokenizer")
+            self._infiller = Infiller(infilling, self._index, tokenizer, seed, phase)
+        self._samples = self._arrange()
+        self.samples_per_epoch = self._samples.samples_per_epoch
+        # All else fills each sample.
+        self._with_documents = packing.attention == "masked" or packing.method == "best_fit"
+
+    def _arrange(self) -> Plain | InfilledInSequences | InfilledInBlocks:
+        index, length, infiller = self._index, self.sequence_length, self._infiller
+        key = (self.seed, self.phase)
+        packed: Concatenated | BestFit
+        if self.packing.method == "best_fit":
+            reserve = infiller.reserve if infiller else 0
+            whole_only = infiller is None or infiller.config.level == "document"
+            packed = BestFit(index, length, key, reserve=reserve, whole_only=whole_only)
+        else:
+            packed = Concatenated(index, length, key)
+            if infiller and infiller.config.level == "document":
+                block = BLOCK_TOKENS[infiller.config.cut]
+                return InfilledInBlocks(packed, infiller, length, block)
+        return InfilledInSequences(packed, infiller, length) if infiller else Plain(packed)
 
     @property
     def vocabulary_size(self) -> int:
@@ -109,27 +125,22 @@ class Samples:
 
     def batch(self, start: int, count: int) -> Batch:
         """Samples `start` to `start + count - 1`: ids of shape (count, sequence_length + 1)."""
-        pieces = self._pieces(start, count)
-        ids = np.empty(count * (self.sequence_length + 1), dtype=np.int64)
-        # Sorted by shard, each shard fills its places in one gather.
-        places = np.cumsum(pieces.length) - pieces.length
-        order = np.argsort(self._index.shard[pieces.document], kind="stable")
-        document, length = pieces.document[order], pieces.length[order]
-        source = _runs(self._index.offset[document] + pieces.start[order], length)
-        target = _runs(places[order], length)
-        ends = np.cumsum(length)
-        shards, first = np.unique(self._index.shard[document], return_index=True)
-        bounds = [*(ends[first] - length[first]).tolist(), len(ids)]
-        for number, shard in enumerate(shards.tolist()):
-            part = slice(bounds[number], bounds[number + 1])
-            ids[target[part]] = self._index.shards[shard][source[part]]
         shape = (count, self.sequence_length + 1)
-        documents = None
-        if self.packing.attention == "masked":
-            held = np.bincount(pieces.sample, minlength=count)
-            inside = _runs(np.zeros(count, dtype=np.int64), held).astype(np.int32)
-            documents = np.repeat(inside, pieces.length).reshape(shape)
-        return Batch(ids.reshape(shape), documents)
+        ids = np.full(shape, self._index.settings["end_of_text"], dtype=np.int64)
+        documents = np.full(shape, -1, dtype=np.int32) if self._with_documents else None
+        for first, placed in self._placed(start, count):
+            runs, size = placed.runs, placed.size
+            # Where each run begins: its sample's place, and what stands before it in the sample.
+            before = np.cumsum(size) - size
+            opens = np.searchsorted(runs.sample, runs.sample)  # the first run of the same sample
+            places = (runs.sample + first) * shape[1] + before - before[opens]
+            self._fill(ids.reshape(-1), places, placed)
+            if documents is not None:
+                inside = np.arange(len(size)) - opens
+                if self.packing.attention == "across":
+                    inside[:] = 0
+                documents.reshape(-1)[count_on(places, size)] = np.repeat(inside, size)
+        return Batch(ids, documents)
 
     def epochs(self, samples: int) -> dict[str, float]:
         """How often the samples 0 to `samples - 1` go through the folder."""
@@ -137,76 +148,60 @@ class Samples:
 
     def documents(self, number: int) -> list[Piece]:
         """Which documents sample `number` holds, and which of their tokens, in its order."""
-        pieces = self._pieces(number, 1)
-        rows = self._index.names.take(pieces.document).to_pylist()
-        return [
-            Piece(row["id"], row["repo"], row["path"], start, start + length)
-            for row, start, length in zip(
-                rows, pieces.start.tolist(), pieces.length.tolist(), strict=True
-            )
-        ]
+        pieces = []
+        for _, placed in self._placed(number, 1):
+            rows = self._index.names.take(placed.runs.row).to_pylist()
+            columns = (placed.runs.start, placed.runs.length, placed.form)
+            for row, start, length, form in zip(rows, *(c.tolist() for c in columns), strict=True):
+                if length:
+                    names = (row["id"], row["repo"], row["path"])
+                    pieces.append(Piece(*names, start, start + length, _FORMS[form]))
+        return pieces
 
     def numbers_of(self, document: bytes, samples: int) -> Integers:
         """Which of the samples 0 to `samples - 1` hold tokens of the document, in order.
 
-        Costs one order of the documents for each epoch begun, no look at the samples. Empty where
+        Costs one order of the documents for each epoch begun, no look at all samples. Empty where
         the folder does not hold the document.
         """
         row = self._index.row_of(document)
         found = [np.zeros(0, dtype=np.int64)]
         for epoch in range(-(-samples // self.samples_per_epoch) if row >= 0 else 0):
-            order, bounds = self._epoch(epoch)
-            place = int(np.flatnonzero(order == row)[0])
-            begin, end = int(bounds[place]), int(bounds[place + 1])
-            # Sequence s takes the tokens s * length to (s + 1) * length, the last one included.
-            first = max(0, (begin - 1) // self.sequence_length)
-            last = min((end - 1) // self.sequence_length, self.samples_per_epoch - 1)
-            sequences = np.arange(first, last + 1, dtype=np.int64)
-            inside = unpermute(sequences, self.samples_per_epoch, *self._key(epoch))
-            found.append(np.sort(inside) + epoch * self.samples_per_epoch)
+            inside = np.sort(self._samples.numbers_of(epoch, row))
+            found.append(inside + epoch * self.samples_per_epoch)
         numbers = np.concatenate(found)
         return numbers[numbers < samples]
 
-    def _pieces(self, start: int, count: int) -> _Pieces:
+    def _placed(self, start: int, count: int) -> Iterator[tuple[int, Placed]]:
+        """Parts of the batch: the number of its first sample in it, and its runs."""
         if start < 0 or count < 1:
             raise ValueError(f"no samples from {start}, {count} of them")
         numbers = np.arange(start, start + count, dtype=np.int64)
         epochs = numbers // self.samples_per_epoch
-        parts = []
         for epoch in range(int(epochs[0]), int(epochs[-1]) + 1):
             chosen = np.flatnonzero(epochs == epoch)
-            part = self._pieces_of_epoch(epoch, numbers[chosen] % self.samples_per_epoch)
-            parts.append(part._replace(sample=part.sample + chosen[0]))
-        return _Pieces(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+            for placed in self._samples.place(epoch, numbers[chosen] % self.samples_per_epoch):
+                yield int(chosen[0]), placed
 
-    def _pieces_of_epoch(self, epoch: int, numbers: Integers) -> _Pieces:
-        order, bounds = self._epoch(epoch)
-        places = permute(numbers, self.samples_per_epoch, *self._key(epoch))
-        begin = places * self.sequence_length
-        end = begin + self.sequence_length + 1
-        first = np.searchsorted(bounds, begin, side="right") - 1
-        last = np.searchsorted(bounds, end, side="left") - 1
-        held = last - first + 1
-        sample = np.repeat(np.arange(len(numbers), dtype=np.int64), held)
-        place = _runs(first, held)
-        from_token = np.maximum(bounds[place], begin[sample])
-        to_token = np.minimum(bounds[place + 1], end[sample])
-        return _Pieces(sample, order[place], from_token - bounds[place], to_token - from_token)
-
-    def _order(self, epoch: int) -> tuple[Integers, Integers]:
-        """The epoch's stream: documents in order, and the token at which each begins."""
-        order = shuffled_groups(
-            self._index.group,
-            *self._key(epoch),
-            parts=self._index.part,
-            places=self._index.place,
+    def _fill(self, out: Integers, places: Integers, placed: Placed) -> None:
+        """Writes the runs' tokens from their places on."""
+        runs, forms = placed.runs, placed.form
+        if placed.texts is None or self._infiller is None:
+            self._index.read(out, places, runs.row, runs.start, runs.length)
+            return
+        plain = np.flatnonzero(forms == PLAIN)
+        asked = (runs.row[plain], runs.start[plain], runs.length[plain])
+        self._index.read(out, places[plain], *asked)
+        out[places[forms == OPENING]] = self._infiller.sentinels[0]
+        infilled = np.flatnonzero((forms == PSM) | (forms == SPM))
+        write_forms(
+            out,
+            places[infilled],
+            forms[infilled],
+            *placed.texts,
+            placed.text[infilled],
+            self._infiller.sentinels,
         )
-        bounds = np.zeros(len(order) + 1, dtype=np.int64)
-        np.cumsum(self._index.tokens[order], out=bounds[1:])
-        return order, bounds
-
-    def _key(self, epoch: int) -> tuple[str | int, ...]:
-        return (self.seed, self.phase, epoch)
 
 
 def check(folder: Path, tokenizer: Tokenizer) -> None:
@@ -218,9 +213,3 @@ def check(folder: Path, tokenizer: Tokenizer) -> None:
             f"{tokenizer.digest}",
             mend="pack the documents again with this tokenizer",
         )
-
-
-def _runs(starts: Integers, lengths: Integers) -> Integers:
-    """The numbers start, start + 1, ... of each run, on end."""
-    skipped = np.cumsum(lengths) - lengths
-    return np.repeat(starts - skipped, lengths) + np.arange(lengths.sum())

@@ -1,0 +1,124 @@
+"""Documents into sequences without cutting what fits: chunks, and best fit decreasing."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from firnline.kernels.jit import kernel
+
+Counts = NDArray[np.int64]
+Small = NDArray[np.int32]
+
+
+@kernel
+def cut_chunks(
+    tokens: Small, groups: Small, length: int, reserve: int, whole_only: bool
+) -> tuple[Small, Small, Small, Small, Small]:
+    """Runs of documents, and chunks of such runs that stay together in a sequence.
+
+    `tokens` and `groups` are those of the documents in their order. A sequence holds length + 1
+    tokens. A longer document becomes runs of that many, each beginning with the last token of the
+    one before, and what remains; any other document is one run. Runs of one group follow one
+    another in a chunk as long as it fits; full ones stand alone. Each run takes `reserve` tokens
+    more, or what there is; with `whole_only`, what remains of a long document takes none.
+
+    Returns the document, first token and tokens of each run, the first run of each chunk (one more
+    at the end) and the tokens that each chunk takes.
+    """
+    capacity = length + 1
+    runs = 0
+    for place in range(len(tokens)):
+        runs += 1 + (tokens[place] - 1) // length
+    document = np.empty(runs, dtype=np.int32)
+    start = np.empty(runs, dtype=np.int32)
+    taken = np.empty(runs, dtype=np.int32)
+    first = np.empty(runs + 1, dtype=np.int32)
+    size = np.empty(runs, dtype=np.int32)
+    run = chunk = 0
+    open_group = -1
+    for place in range(len(tokens)):
+        at, left = 0, tokens[place]
+        while left > capacity:
+            document[run], start[run], taken[run] = place, at, capacity
+            first[chunk], size[chunk] = run, capacity
+            run += 1
+            chunk += 1
+            at += length
+            left -= length
+            open_group = -1
+        if at and left == capacity - length:  # its one token was the last target before
+            continue
+        extra = 0 if at and whole_only else reserve
+        charge = min(left + extra, capacity)
+        document[run], start[run], taken[run] = place, at, left
+        if groups[place] == open_group and size[chunk - 1] + charge <= capacity:
+            size[chunk - 1] += charge
+        else:
+            first[chunk], size[chunk] = run, charge
+            chunk += 1
+            open_group = groups[place]
+        run += 1
+    first[chunk] = run
+    return document[:run], start[:run], taken[:run], first[: chunk + 1], size[:chunk]
+
+
+@kernel
+def best_fit_decreasing(sizes: Small, capacity: int) -> tuple[Small, Small, int]:
+    """(places, bins, number of bins): items by falling size, and the bin of each of those.
+
+    Each item, largest first, goes into the fullest bin that has room for it, else into a new one.
+    A segment tree over the room that bins have left finds it in log2(capacity) steps (Ding et al.
+    2024, section 3.2). Sizes are 1 to `capacity`.
+    """
+    items = len(sizes)
+    place = np.zeros(capacity + 2, dtype=np.int64)
+    for item in range(items):
+        place[capacity - sizes[item] + 1] += 1
+    for room in range(capacity):
+        place[room + 1] += place[room]
+    order = np.empty(items, dtype=np.int32)
+    for item in range(items):
+        order[place[capacity - sizes[item]]] = item
+        place[capacity - sizes[item]] += 1
+    leaves = 1
+    while leaves <= capacity:
+        leaves *= 2
+    filled = np.zeros(2 * leaves, dtype=np.bool_)  # is there a bin with room below this node?
+    latest = np.full(capacity + 1, -1, dtype=np.int32)  # the last bin that came to have this room
+    before = np.empty(items, dtype=np.int32)  # the bin that came to have the same room before
+    bins = np.empty(items, dtype=np.int32)
+    count = 0
+    for slot in range(items):
+        size = sizes[order[slot]]
+        node = leaves + size
+        fits = filled[node]
+        while node > 1 and not fits:  # up, until there is more room to the right
+            fits = node & 1 == 0 and filled[node + 1]
+            node = node + 1 if fits else node >> 1
+        if fits:
+            while node < leaves:
+                node *= 2
+                node += not filled[node]
+            room = node - leaves
+            found = latest[room]
+            latest[room] = before[found]
+            if latest[room] < 0:
+                while node >= 1:
+                    filled[node] = node < leaves and (filled[2 * node] or filled[2 * node + 1])
+                    if filled[node]:
+                        break
+                    node >>= 1
+        else:
+            room = capacity
+            found = count
+            count += 1
+        bins[slot] = found
+        room -= size
+        before[found] = latest[room]
+        latest[room] = found
+        node = leaves + room
+        while node >= 1 and not filled[node]:
+            filled[node] = True
+            node >>= 1
+    return order, bins, count
