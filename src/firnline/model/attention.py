@@ -9,7 +9,7 @@ bits, documents and windows go to flash attention over sequences of varying leng
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -18,8 +18,13 @@ from torch.nn import functional as F
 from firnline.model.config import ModelConfig
 
 
-class Positions(NamedTuple):
-    """What attention must know of the tokens of a batch."""
+@dataclass(frozen=True)
+class Positions:
+    """What attention must know of the tokens of a batch.
+
+    Not a tuple, because FSDP would cast the tensors of one to 16 bits on the way into a layer, and
+    16 bits cannot tell angles of far positions apart.
+    """
 
     cosine: Tensor
     """[(batch,) length, 1, head size / 2], float32."""
@@ -99,17 +104,32 @@ def fits_kernel(config: ModelConfig, weight: Tensor) -> bool:
     return dtype in (torch.bfloat16, torch.float16)
 
 
-def attend(
-    config: ModelConfig, slides: bool, query: Tensor, key: Tensor, value: Tensor, where: Positions
-) -> Tensor:
+@dataclass(frozen=True)
+class Rule:
+    """How one layer attends. Values, not sums over the config, are constants to the compiler."""
+
+    window: int | None
+    softcap: float | None
+    scale: float | None
+    """What scores are multiplied with; None: 1 / sqrt(head size)."""
+    grouped: bool
+
+    @classmethod
+    def of(cls, config: ModelConfig, layer: int) -> Rule:
+        return cls(
+            window=config.sliding_window if config.slides(layer) else None,
+            softcap=config.attention_softcap,
+            scale=config.query_scale**-0.5 if config.query_scale else None,
+            grouped=config.kv_heads != config.heads,
+        )
+
+
+def attend(rule: Rule, query: Tensor, key: Tensor, value: Tensor, where: Positions) -> Tensor:
     """Attention of `query` [batch, length, heads, size] to `key`, `value` [.., kv heads, size]."""
-    scale = config.query_scale**-0.5 if config.query_scale else None
-    grouped = config.kv_heads != config.heads
     if where.starts is not None:
         from torch.nn.attention.varlen import varlen_attn  # a second that the CPU need not wait
 
         length, starts = query.shape[1], where.starts
-        window = config.sliding_window if slides else None
         flat = varlen_attn(
             query.flatten(0, 1),
             key.flatten(0, 1),
@@ -118,32 +138,32 @@ def attend(
             starts,
             length,  # no document is longer; the true maximum would wait for the device
             length,
-            scale=scale,
+            scale=rule.scale,
             # The kernel counts tokens to the left of the query; the window, the query as well.
-            window_size=(window - 1 if window else -1, 0),
-            enable_gqa=grouped,
+            window_size=(rule.window - 1 if rule.window else -1, 0),
+            enable_gqa=rule.grouped,
         )
         assert isinstance(flat, Tensor)
         return flat.view(query.shape)
     query, key, value = (part.transpose(1, 2) for part in (query, key, value))
-    mask = where.window_mask if slides else where.mask
-    if config.attention_softcap:
+    mask = where.mask if rule.window is None else where.window_mask
+    if rule.softcap:
         assert mask is not None
-        return _capped(query, key, value, mask, scale, config.attention_softcap).transpose(1, 2)
+        return _capped(rule.softcap, rule.scale, query, key, value, mask).transpose(1, 2)
     mixed = F.scaled_dot_product_attention(
         query,
         key,
         value,
         attn_mask=mask,
         is_causal=mask is None,
-        scale=scale,
-        enable_gqa=grouped,
+        scale=rule.scale,
+        enable_gqa=rule.grouped,
     )
     return mixed.transpose(1, 2)
 
 
 def _capped(
-    query: Tensor, key: Tensor, value: Tensor, mask: Tensor, scale: float | None, cap: float
+    cap: float, scale: float | None, query: Tensor, key: Tensor, value: Tensor, mask: Tensor
 ) -> Tensor:
     """Attention with soft-capped scores, which SDPA cannot do: all scores are held at once."""
     groups = query.shape[1] // key.shape[1]

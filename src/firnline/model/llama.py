@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from firnline.model.attention import Positions, attend, fits_kernel, positions
+from firnline.model.attention import Positions, Rule, attend, fits_kernel, positions
 from firnline.model.config import ModelConfig
 from firnline.model.fused import is_fused, rms_norm, rotate, split_and_rotate, swiglu
 from firnline.model.loss import linear_cross_entropy, linear_token_losses
@@ -124,7 +124,7 @@ class Attention(nn.Module):
 
     def __init__(self, config: ModelConfig, layer: int) -> None:
         super().__init__()
-        self.config, self.layer, self.slides = config, layer, config.slides(layer)
+        self.config, self.layer, self.rule = config, layer, Rule.of(config, layer)
         size, heads, kv_heads = config.head_size, config.heads, config.kv_heads
         bias = config.qkv_bias
         self.q_proj = Linear(config.hidden, heads * size, bias=bias)
@@ -143,7 +143,7 @@ class Attention(nn.Module):
         query, key, value = self._heads(x, where)
         if cache is not None:
             key, value = cache.append(self.layer, key, value)
-        mixed = attend(self.config, self.slides, query, key, value, where)
+        mixed = attend(self.rule, query, key, value, where)
         out: Tensor = self.o_proj(mixed.reshape(*x.shape[:2], -1))
         return out
 
