@@ -18,13 +18,12 @@ from firnline.errors import FirnlineError
 from firnline.stage import StageResult, Stats, Workspace, run_stage
 from firnline.tokens.roles import (
     END_OF_TEXT_NAMES,
-    INFILLING_NAMES,
-    PAD_NAMES,
     Role,
+    Roles,
     find_roles,
-    has_control_form,
+    is_control_name,
 )
-from firnline.tokens.spelling import to_json
+from firnline.tokens.spelling import check_kind, to_json
 from firnline.tokens.tiktoken_ranks import (
     ENCODINGS,
     PUBLISHED,
@@ -36,7 +35,6 @@ from firnline.tokens.tiktoken_ranks import (
 )
 from firnline.tokens.tokenizer import PROBE, Tokenizer
 
-_KNOWN_NAMES = {*END_OF_TEXT_NAMES, *PAD_NAMES, *(name for f in INFILLING_NAMES for name in f)}
 # The words of `vocab.json` and `merges.txt` are cut by code that `tokenizer_class` names.
 _SPLIT_OF_CLASS: Mapping[str, Split] = {
     "GPT2Tokenizer": "gpt2",
@@ -55,12 +53,13 @@ class ImportConfig(BaseModel):
 
     encoding: Encoding | None = None
     """How text is cut into words, where the source does not say, and which control tokens a rank
-    file has; by default a rank file's own name says it."""
+    file has; a rank file's own name may say it."""
     special_tokens: dict[str, int] = {}
-    """More control tokens, with the ids that they have in the model."""
+    """Control tokens that the files lack, with the ids that they have in the model; for a rank
+    file, in place of those that its encoding has."""
     control: tuple[str, ...] = ()
     """Added tokens that the file takes for text and that content must not make."""
-    roles: dict[Role, str] = {}
+    roles: Roles = {}
     """Which token ends a document, opens each part of infilling, and pads, where names or
     `tokenizer_config.json` do not say it."""
 
@@ -133,16 +132,20 @@ def _read(config: ImportConfig, source: Path) -> _Source:
 
 def _hugging_face(config: ImportConfig, file: Path) -> dict[str, Any]:
     settings = _object(file, required=True)
-    if not isinstance(settings.get("model"), dict) or "type" not in settings["model"]:
+    try:
+        check_kind(settings, file)
+        added = [{**token, "id": int(token["id"])} for token in settings["added_tokens"] or []]
+        _ = [token["content"] + "" for token in added]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise FirnlineError(
             f"{file} is not a Hugging Face tokenizer", mend="give tokenizer.json, or its folder"
-        )
+        ) from error
     if config.encoding is not None:
         raise FirnlineError(
             f"encoding is {config.encoding}, {file} says itself how text is cut",
             mend="leave out encoding",
         )
-    return settings | {"added_tokens": settings.get("added_tokens") or []}
+    return settings | {"added_tokens": added}
 
 
 def _legacy(config: ImportConfig, file: Path, named: Mapping[str, Any]) -> dict[str, Any]:
@@ -185,26 +188,25 @@ def _legacy(config: ImportConfig, file: Path, named: Mapping[str, Any]) -> dict[
 
 def _tiktoken(config: ImportConfig, file: Path) -> dict[str, Any]:
     encoding = config.encoding or next((e for e in ENCODINGS if file.stem == e), None)
-    if file.is_file() and encoding is None:
-        read_ranks(file)  # where it is none of these, that is the mistake to tell
+    ranks = read_ranks(file)
+    if encoding is None:
         raise FirnlineError(
             f"{file} does not say how text is cut into words",
             mend=f"give encoding, one of {', '.join(ENCODINGS)}",
         )
-    if encoding is None or not file.is_file():
-        raise FirnlineError(f"no tokenizer {file}", mend="check the path")
     published = PUBLISHED[encoding]
-    ranks = read_ranks(file)
     settings = to_settings(ranks, published.split)
-    taken = set(ranks.values()) & set(published.special.values())
-    if taken and not config.special_tokens:
+    if config.special_tokens or not published.special:
+        return settings
+    first, largest = min(published.special.values()), max(ranks.values())
+    if not set(published.special.values()).isdisjoint(ranks.values()) or first > largest + 2:
         raise FirnlineError(
-            f"{file} has {len(ranks):,} ranks, control tokens of {encoding} begin among them",
+            f"{file} has ranks up to {largest:,}, which is not {encoding}: its control tokens "
+            f"begin at {first:,}",
             mend="give the encoding that it is of, or special_tokens with their ids",
         )
-    special = {} if taken else published.special
     settings["added_tokens"] = [
-        _added(content, number, {"special": True}) for content, number in special.items()
+        _added(content, number, {"special": True}) for content, number in published.special.items()
     ]
     return settings
 
@@ -214,14 +216,13 @@ def _with_control(config: ImportConfig, found: _Source, source: Path) -> dict[st
     added = {token["content"]: dict(token) for token in found.settings["added_tokens"]}
     taken = {number: content for content, number in found.settings["model"]["vocab"].items()}
     taken |= {token["id"]: content for content, token in added.items()}
+    ids = {content: number for number, content in taken.items()}
     for content, number in config.special_tokens.items():
-        if (
-            taken.get(number, content) != content
-            or added.get(content, {}).get("id", number) != number
-        ):
+        holder, known = taken.get(number, content), ids.get(content, number)
+        if holder != content or known != number:
+            has = f"{number} is {holder!r}" if holder != content else f"it has id {known}"
             raise FirnlineError(
-                f"special_tokens: {content!r} has id {number}, which {source} gives to "
-                f"{taken.get(number, content)!r}",
+                f"special_tokens: {content!r} has id {number}; in {source} {has}",
                 mend="give the ids that the model was trained with",
             )
         added.setdefault(content, _added(content, number, {}))["special"] = True
@@ -233,16 +234,16 @@ def _with_control(config: ImportConfig, found: _Source, source: Path) -> dict[st
             )
     for content in config.control:
         added[content]["special"] = True
-    roles = {**_roles(list(added.values()), found.named), **config.roles}
+    claimed = set(config.roles.values())
+    by_name = _roles(list(added.values()), found.named)
+    roles = {role: token for role, token in by_name.items() if token not in claimed} | config.roles
     for token in added.values():
         token.pop("role", None)
     for role, content in roles.items():
         added[content]["role"] = role
     entries = sorted(added.values(), key=lambda token: token["id"])
     # tokenizers numbers an added token anew unless the vocabulary holds it.
-    vocabulary = found.settings["model"]["vocab"]
-    if isinstance(vocabulary, dict):
-        vocabulary |= {token["content"]: token["id"] for token in entries}
+    found.settings["model"]["vocab"] |= {token["content"]: token["id"] for token in entries}
     return found.settings | {"added_tokens": entries}
 
 
@@ -271,7 +272,7 @@ def _added(content: str, number: int, flags: Mapping[str, Any]) -> dict[str, Any
 def _is_named(token: str, named: Mapping[str, Any]) -> bool:
     """Whether an entry of `vocab.json` is a control token: by its name, or by the files'."""
     given = {_content(value) for name, value in named.items() if name.endswith("_token")}
-    return token in given | _KNOWN_NAMES or has_control_form(token)
+    return token in given or is_control_name(token)
 
 
 def _content(token: Any) -> str:

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import AfterValidator
 
 Role = Literal["end_of_text", "fim_prefix", "fim_middle", "fim_suffix", "pad"]
 ROLES: tuple[Role, ...] = get_args(Role)
@@ -46,15 +48,26 @@ PAD_NAMES = (
     "<|fim_pad|>",
     "<fim_pad>",
 )
+_NAMES = {*END_OF_TEXT_NAMES, *PAD_NAMES, *(name for family in INFILLING_NAMES for name in family)}
 _CONTROL_FORM = re.compile(r"<(\||｜)[^\s<>]+\1>")
 
 # An entry of `added_tokens` in tokenizer.json.
 AddedToken = Mapping[str, Any]
 
 
-def has_control_form(content: str) -> bool:
-    """Whether a string is written as control tokens are, `<|…|>`."""
-    return _CONTROL_FORM.fullmatch(content) is not None
+def _one_role_each(roles: dict[Role, str]) -> dict[Role, str]:
+    if len(set(roles.values())) < len(roles):
+        raise ValueError("one token has two roles: give each its own, or leave out pad")
+    return roles
+
+
+# A setting: which token has which role.
+Roles = Annotated[dict[Role, str], AfterValidator(_one_role_each)]
+
+
+def is_control_name(content: str) -> bool:
+    """Whether a string is a known control token, or is written as they are, `<|…|>`."""
+    return content in _NAMES or _CONTROL_FORM.fullmatch(content) is not None
 
 
 def find_roles(added: Sequence[AddedToken]) -> dict[Role, str]:
@@ -68,24 +81,26 @@ def find_roles(added: Sequence[AddedToken]) -> dict[Role, str]:
         if contents.issuperset(family):
             found["fim_prefix"], found["fim_middle"], found["fim_suffix"] = family
             break
-    for role, names in (("end_of_text", END_OF_TEXT_NAMES), ("pad", PAD_NAMES)):
+    names_of: dict[Role, tuple[str, ...]] = {"end_of_text": END_OF_TEXT_NAMES, "pad": PAD_NAMES}
+    for role, names in names_of.items():
         first = next((name for name in names if name in contents), None)
         if first is not None:
             found[role] = first
-    stated = {token["role"]: token["content"] for token in added if token.get("role") in ROLES}
-    return found | stated
+    stated = {token.get("role"): token["content"] for token in added}
+    found.update({role: stated[role] for role in ROLES if role in stated})
+    return found
 
 
 def control_tokens(added: Sequence[AddedToken]) -> dict[str, int]:
     """Ids, by string, of the added tokens that text must never make.
 
-    Those that the file calls special, those with a role, and those of the form `<|…|>`: DeepSeek
-    and Qwen do not mark their infilling tokens special. The rest, such as Gemma's runs of line
-    breaks, is text.
+    Those that the file calls special, those with a role, and those named as control tokens are:
+    DeepSeek and Qwen do not mark their infilling tokens special. The rest, such as Gemma's runs of
+    line breaks, is text.
     """
     roles = set(find_roles(added).values())
     return {
         token["content"]: int(token["id"])
         for token in added
-        if token["special"] or token["content"] in roles or has_control_form(token["content"])
+        if token["special"] or token["content"] in roles or is_control_name(token["content"])
     }

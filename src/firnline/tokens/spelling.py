@@ -10,7 +10,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
 from typing import Any, Literal
+
+from firnline.errors import FirnlineError
 
 Spelling = Literal["byte-level", "sentencepiece"]
 Settings = Mapping[str, Any]
@@ -31,6 +34,23 @@ def spelling_of(settings: Settings) -> Spelling | None:
     ):
         return "sentencepiece"
     return None
+
+
+def check_kind(settings: Settings, path: Path) -> None:
+    """Raises FirnlineError where the file is not BPE, spells no bytes, or lacks some."""
+    kind = str(settings["model"]["type"])
+    if kind != "BPE" or spelling_of(settings) is None:
+        kind = "BPE over characters" if kind == "BPE" else kind
+        raise FirnlineError(
+            f"{path} is {kind}, not byte-level BPE or SentencePiece BPE with byte fallback",
+            mend="give a tokenizer of GPT-2's or Llama 2's kind",
+        )
+    if missing := missing_bytes(settings):
+        raise FirnlineError(
+            f"{path} has no token for byte 0x{missing[0]:02X}"
+            + (f" and {len(missing) - 1} more" if missing[1:] else ""),
+            mend="text would be lost: give a tokenizer with all bytes",
+        )
 
 
 def spelled_bytes(settings: Settings) -> dict[int, bytes]:

@@ -24,8 +24,8 @@ from firnline.progress import say
 from firnline.tokens.roles import Role, control_tokens, find_roles
 from firnline.tokens.spelling import (
     Spelling,
+    check_kind,
     content_settings,
-    missing_bytes,
     spelled_bytes,
     spelling_of,
 )
@@ -171,28 +171,14 @@ class Tokenizer:
         path = self.folder / "tokenizer.json"
         try:
             settings = json.loads(self._data)
-            model, added = settings["model"], settings.get("added_tokens") or []
-            kind = model["type"] if isinstance(model["vocab"], dict) else "not BPE"
-            known = kind == "BPE" and spelling_of(settings) is not None
-            missing = missing_bytes(settings) if known else []
+            check_kind(settings, path)
+            added = settings.get("added_tokens") or []
             roles = find_roles(added)
             control_tokens(added)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise FirnlineError(
                 f"cannot read {path}: not a Hugging Face tokenizer", mend="make the file again"
             ) from error
-        if not known:
-            kind = "BPE over characters" if kind == "BPE" else kind
-            raise FirnlineError(
-                f"{path} is {kind}, not byte-level BPE or SentencePiece BPE with byte fallback",
-                mend="give a tokenizer of GPT-2's or Llama 2's kind",
-            )
-        if missing:
-            raise FirnlineError(
-                f"{path} has no token for byte 0x{missing[0]:02X}"
-                + (f" and {len(missing) - 1} more" if missing[1:] else ""),
-                mend="text would be lost: give a tokenizer with all bytes",
-            )
         if "end_of_text" not in roles:
             raise FirnlineError(
                 f"{path} has no special token {END_OF_TEXT} or another that ends a document",
