@@ -18,6 +18,7 @@ status is 1 where there were any.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import gzip
 import hashlib
 import io
@@ -43,7 +44,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import tokenizers
 
-from firnline import progress
 from firnline.corpus import licenses, notebooks
 from firnline.corpus.archives import Archive
 from firnline.corpus.content_type import language_of
@@ -273,7 +273,8 @@ def pack(data: bytes) -> None:
         nodes=rng.random() < 0.3,
     )
     shutil.rmtree(folder / "tokens", ignore_errors=True)
-    run_pack(config, folder / "documents", tokenizer().folder, folder / "tokens", workers=1)
+    with contextlib.redirect_stderr(io.StringIO()):  # its progress
+        run_pack(config, folder / "documents", tokenizer().folder, folder / "tokens", workers=1)
     packed = TokenFolder(folder / "tokens")
     assert len(packed.tokens) == len(rows)
     for row, text in enumerate(content.to_pylist()):
@@ -462,7 +463,6 @@ def worker(
     names: list[str], seed: int, until: float, current: Path, save: Path, results: Any
 ) -> None:
     """Runs cases of the targets in turn until the time is over; tells what failed."""
-    progress.console.quiet = True
     rng = random.Random(seed)
     counts = dict.fromkeys(names, 0)
     for name in names:  # kernels compile, which may take longer than a case may

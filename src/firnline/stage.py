@@ -52,6 +52,7 @@ _PACKAGES = (
 # What every room may use; a change here changes what any stage may compute.
 _SHARED = (
     "documents.py",
+    "language_table.py",
     "languages.py",
     "shared_extensions.py",
     "licenses.py",

@@ -17,14 +17,14 @@ from numpy.typing import NDArray
 
 from firnline.kernels.jit import kernel
 from firnline.kernels.shingles import BYTE_CLASSES, SPACE
-from firnline.languages import LANGUAGES
+from firnline.languages import COMMENT_ENDS, LANGUAGES
 
 Bytes = NDArray[np.uint8]
 Offsets = NDArray[np.int64]
 
 _LINES = ("#", "//", "--", "%", ";", "!", "'", '"', "REM", "::", "dnl")
-_BLOCKS = ("/*", "<!--", "{-", "(*", "{", "<#")
-_CLOSERS = ("*/", "-->", "-}", "*)", "}", "#>")
+_BLOCKS = tuple(COMMENT_ENDS)
+_CLOSERS = tuple(COMMENT_ENDS.values())
 _WORDS = ("copyright", "license", "licence", "spdx")
 
 # What a header is made of; a tag is also a `#!` line.

@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from firnline.languages import LANGUAGES
+from firnline.languages import COMMENT_ENDS, LANGUAGES
 
-_CLOSED_BY = {"/*": "*/", "(*": "*)", "{-": "-}", "<!--": "-->", "<#": "#>", "{": "}"}
 # Outside of `<?php`, PHP is HTML; Markdown may hold HTML anywhere.
 _COMMENTS = {"PHP": "<!--", "HTML": "<!--", "Markdown": "<!--"}
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]")
@@ -23,7 +22,7 @@ def path_line(language: str, *names: str) -> str:
     opens = _COMMENTS.get(language) or next(iter(known.comments if known else ()), None)
     if opens is None:
         return ""
-    closes = _CLOSED_BY.get(opens, "")
+    closes = COMMENT_ENDS.get(opens, "")
     lines = []
     for name in names:
         if name and not (closes and closes in name):
