@@ -42,11 +42,20 @@ from firnline.kernels.lexical import (
     POUND,
     REGEX,
     SINGLE,
-    STARTER_FOREIGN,
-    STARTER_HASHES,
     TAGGED,
     TRIPLE,
     VERBATIM,
+)
+from firnline.kernels.line_starts import (
+    BEGIN,
+    ELSE,
+    ENDIF,
+    IF,
+    PROSE_WORDS,
+    after_begin,
+    directive_of,
+    indent_of,
+    words_at,
 )
 from firnline.kernels.spans import (
     CLOSED,
@@ -87,7 +96,6 @@ _SPECIAL[list(b"\n\"'`()[]{}/#-<%;?\\")] = 1
 _CONTROLS = [byte for byte in range(32) if byte not in b"\t\n\r\f\v"] + [127]
 _SPECIAL[_CONTROLS] = 2
 _DEPTH = 2048
-_PROSE_WORDS = 7
 
 _ENDS = np.full(256, len(LINES) - 1, dtype=np.uint8)
 """The column of `lines` for the last byte of a line."""
@@ -95,54 +103,6 @@ _ENDS[list(b";{}")] = 2
 _ENDS[list(b">")] = 3
 _ENDS[list(b":")] = 4
 _ENDS[list(b".?!")] = 5
-_MARKERS = tuple(
-    np.frombuffer(text, dtype=np.uint8)
-    for text in (b"<<<<<<< ", b">>>>>>> ", b"@@ -", b"diff --git ")
-)
-_DIRECTIVES = tuple(np.frombuffer(text, dtype=np.uint8) for text in (b"if", b"el", b"endif"))
-_IF, _ELSE, _ENDIF = range(3)
-_BEGIN = np.frombuffer(b"=begin", dtype=np.uint8)
-_END = np.frombuffer(b"=end", dtype=np.uint8)
-
-
-@kernel
-def _line_start(data: Bytes, i: int, end: int, number: int) -> int:
-    """How many words a line starts with (small letters, one blank between).
-
-    -1 for a marker, -2 for a beginning that the language `number` does not have.
-    """
-    if i >= end:
-        return 0
-    byte = data[i]
-    if byte == 60 or byte == 62 or byte == 64 or byte == 100:
-        for marker in _MARKERS:
-            if starts_with(data, i, end, marker):
-                return -1
-    while i < end and (data[i] == 32 or data[i] == 9):
-        i += 1
-    words = hashed = 0
-    while i < end and 97 <= (data[i] | 32 if words == 0 else data[i]) <= 122:
-        first = i
-        i += 1
-        while i < end and 97 <= data[i] <= 122:
-            i += 1
-        words += 1
-        if (
-            words == 1
-            and i - first <= 10
-            and i + 1 < end
-            and data[i] == 32
-            and is_word(data[i + 1])
-        ):
-            for j in range(first, i):
-                hashed = (hashed * 31 + data[j]) & 0xFFFFFFFF
-            place = hashed & 1023
-            if STARTER_HASHES[place] == hashed and (STARTER_FOREIGN[place] >> number) & 1:
-                return -2
-        if words == _PROSE_WORDS or i + 1 >= end or data[i] != 32:
-            break
-        i += 1
-    return words
 
 
 @kernel
@@ -152,35 +112,6 @@ def _text(data: Bytes, start: int, stop: int) -> int:
     for i in range(start, stop):
         count += _TEXT[data[i]]
     return count
-
-
-@kernel
-def _after_begin(data: Bytes, i: int, end: int) -> int:
-    """The line end before the `=end` that closes Ruby's `=begin` at `i`."""
-    while i < end and not (data[i] == 10 and starts_with(data, i + 1, end, _END)):
-        i += 1
-    return i
-
-
-@kernel
-def _indent(data: Bytes, i: int, end: int) -> int:
-    """The columns a line is indented by; -1 where it is blank or a comment."""
-    indent = 0
-    while i < end and (data[i] == 32 or data[i] == 9):
-        indent = indent + 1 if data[i] == 32 else (indent // 8 + 1) * 8
-        i += 1
-    return indent if i < end and data[i] > 32 and data[i] != 35 else -1
-
-
-@kernel
-def _directive(data: Bytes, i: int, end: int) -> int:
-    """Whether `#if`, `#else` (or `#elif`), `#endif` or another one follows the `#` before `i`."""
-    while i < end and (data[i] == 32 or data[i] == 9):
-        i += 1
-    for place in range(len(_DIRECTIVES)):
-        if starts_with(data, i, end, _DIRECTIVES[place]):
-            return place
-    return -1
 
 
 @kernel
@@ -212,13 +143,13 @@ def structure(data: Bytes, offsets: Offsets, kinds: Counts) -> tuple[Counts, Cou
         heredocs = bool(bits & HEREDOC)
         word = word_end = 0
         resume = 0
-        words = _line_start(data, start, end, bits >> LANGUAGE_BIT)
+        words = words_at(data, start, end, bits >> LANGUAGE_BIT)
         found[MARKERS] += words == -1
         found[FOREIGN] += words == -2
         if bits & TAGGED:
             i = after_open_tag(data, i, end)
-        elif bits & POUND and starts_with(data, i, end, _BEGIN):
-            i = _after_begin(data, i, end)
+        elif bits & POUND and starts_with(data, i, end, BEGIN):
+            i = after_begin(data, i, end)
             commented += _text(data, start, i)
         while i < end:
             byte = data[i]
@@ -234,7 +165,7 @@ def structure(data: Bytes, offsets: Offsets, kinds: Counts) -> tuple[Counts, Cou
                     lines[document, 0] += 1
                     lines[document, 1] += max(words, 0)
                     lines[document, _ENDS[last]] += 1
-                    found[PROSE] += words == _PROSE_WORDS
+                    found[PROSE] += words == PROSE_WORDS
                     if bits & INDENTED and depth == 0:
                         opener = last == 58
                         found[LAYOUT] += last == 59
@@ -249,11 +180,11 @@ def structure(data: Bytes, offsets: Offsets, kinds: Counts) -> tuple[Counts, Cou
                     i = max(i, after)
                     word = word_end
                 line_start = i
-                words = _line_start(data, i, end, bits >> LANGUAGE_BIT)
+                words = words_at(data, i, end, bits >> LANGUAGE_BIT)
                 found[MARKERS] += words == -1
                 found[FOREIGN] += words == -2
                 if bits & INDENTED and depth == 0:
-                    indent = _indent(data, i, end)
+                    indent = indent_of(data, i, end)
                     if indent > indents[level]:
                         found[LAYOUT] += not opener
                         level = min(level + 1, len(indents) - 1)
@@ -265,8 +196,8 @@ def structure(data: Bytes, offsets: Offsets, kinds: Counts) -> tuple[Counts, Cou
                             level -= 1
                         found[LAYOUT] += indents[level] != indent
                         opener = False
-                elif bits & POUND and starts_with(data, i, end, _BEGIN):
-                    i = _after_begin(data, i, end)
+                elif bits & POUND and starts_with(data, i, end, BEGIN):
+                    i = after_begin(data, i, end)
                     commented += _text(data, line_start, i)
                 continue
             if byte == 34 or byte == 39 or byte == 96:
@@ -361,13 +292,13 @@ def structure(data: Bytes, offsets: Offsets, kinds: Counts) -> tuple[Counts, Cou
                         found[LAYOUT] += 1
                     elif bits & DIRECTIVE and j == line_start:
                         directive = True
-                        sign = _directive(data, i + 1, end)
-                        if sign == _IF:
+                        sign = directive_of(data, i + 1, end)
+                        if sign == IF:
                             branches[min(branch, len(branches) - 1)] = depth
                             branch += 1
-                        elif branch > 0 and sign == _ELSE:
+                        elif branch > 0 and sign == ELSE:
                             depth = branches[min(branch, len(branches)) - 1]
-                        elif branch > 0 and sign == _ENDIF:
+                        elif branch > 0 and sign == ENDIF:
                             branch -= 1
                 elif byte == 60:
                     if following == 37 and i + 2 < end and data[i + 2] in (32, 61, 45):
