@@ -1,198 +1,311 @@
-"""The training loop of one phase, on the CPU, from the state it finds to the last step.
+"""The training loop of one phase, on one rank or many, from the state it finds to the last step.
 
-Nothing in it is random: the learning rate and the samples are functions of the step, so weights,
-moments and the step are the whole state. With the same number of threads, which a state
-remembers, a phase that was killed ends in the same bits as one that was not.
+Nothing in it is random but what a model draws itself (dropout), from a generator seeded by the
+step: the learning rate and the samples are functions of the step, so weights, optimizer state and
+the step are the whole state. With the same number of threads and ranks, which a state remembers,
+a phase on CPUs that was killed ends in the same bits as one that was not.
 """
 
 from __future__ import annotations
 
-import errno
+import json
 import math
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from firnline.documents import atomic_path
 from firnline.errors import FirnlineError
-from firnline.model.llama import Llama
-from firnline.model.loss import IGNORE
+from firnline.model.config import FlopsPerToken
 from firnline.progress import meter, say
-from firnline.training.metrics import MetricsFile, truncate, whole_lines
-from firnline.training.phase import PhaseConfig, SampleSource
+from firnline.training import optimizer as optimizers
+from firnline.training import parallel
+from firnline.training import state as state_files
+from firnline.training.averaging import AveragingConfig
+from firnline.training.checkpoint_mean import HeldWeights, StateWeights, Weights, mean
+from firnline.training.distributed import Ranks, join, other_ranks_alive
+from firnline.training.metrics import MetricsFile, rows_of, truncate, whole_lines
+from firnline.training.phase import PhaseConfig
 from firnline.training.schedule import learning_rate
-from firnline.training.state import latest_state, save_state
+from firnline.training.speed import Speed, peak_flops, peak_memory_bytes
+from firnline.training.spikes import SpikePolicy, ledger_row
+from firnline.training.state import State, States
+from firnline.training.task import Task
+from firnline.training.tracking import Trackers
+
+
+@dataclass(frozen=True)
+class About:
+    """What turns a task's numbers into those that people compare; each may be unknown."""
+
+    bytes_per_token: float | None = None
+    """Bytes of text that a token of the training data stands for on average."""
+    flops: FlopsPerToken | None = None
+    """Training FLOPs for a token."""
+    epochs: Callable[[int], Mapping[str, float]] | None = None
+    """How often so many samples go through each source."""
 
 
 def train(
     config: PhaseConfig,
-    build: Callable[[], Llama],
-    samples: SampleSource,
+    task: Task,
     folder: Path,
     *,
     threads: int,
-) -> Llama:
-    """Trains the model that `build` returns for the phase's tokens and returns it.
+    optimizer_from: Path | None = None,
+    held_out: Task | None = None,
+    about: About | None = None,
+) -> nn.Module | None:
+    """Trains the model of a task for the phase's tokens and returns it, whole and on the CPU.
 
-    Writes `metrics.jsonl` and `state/` in `folder`, and goes on from them where they are there.
+    Every rank calls it, and gets None but for the first. Writes `metrics.jsonl` and `state/` in
+    `folder`, and goes on from them where they are there; with `keep_optimizer` also `optimizer/`.
+    `optimizer_from` is such a folder to begin with. `held_out` is evaluated on where the phase says
+    so; `about` is for what is logged.
+
     Raises FirnlineError where the loss or the gradient is not finite, where the disk is full,
-    where a sample does not fit the model, and on SIGTERM or SIGINT after saving a state.
+    where a sample does not fit the model, where another rank is lost, and on SIGTERM or SIGINT
+    after saving a state.
     """
+    ranks = join(config.device, config.rank_timeout_seconds)
     log = folder / "metrics.jsonl"
-    states = folder / "state"
-    state = latest_state(states, config.name, at_most=whole_lines(log))
+    states = States(folder / "state", config, ranks)
+    state = states.newest(at_most=whole_lines(log))
     done = state.step if state else 0
     threads = state.threads if state else threads
-    truncate(log, done)
-    with _torch_threads(threads), closing(MetricsFile(log)) as metrics, _stop_signal() as stopped:
-        model = build()
-        optimizer = adamw(model, config)
+    policy = SpikePolicy(config.spikes)
+    if ranks.first:
+        truncate(log, done)
+        _forget_after(folder / "spikes.jsonl", done)
+        policy = SpikePolicy(config.spikes, rows_of(log))
+    policy = ranks.tell(policy)  # every rank judges by the same rows
+    about = about or About()
+    with (
+        _torch_threads(threads),
+        torch.random.fork_rng(enabled=True),
+        closing(MetricsFile(log)) as metrics,
+        _stop_signal() as stopped,
+        other_ranks_alive(ranks, f"phase {config.name}"),
+        closing(states),
+        ExitStack() as opened,
+        meter(f"train {config.name}", config.tokens, "tokens") as progress,
+    ):
+        model = task.build()
+        parallel.parallelise(model, config, ranks)
+        optimizer = optimizers.build(config.optimizer, model)
         if state:
             say(f"phase {config.name}: going on from step {done:,} of {config.steps:,}")
-            state.restore(model, optimizer)
-            del state
-        step_loss = torch.compile(model.loss) if config.compile else model.loss
-        saved = done
+            states.load(state, model, optimizer)
+        elif optimizer_from is not None:
+            state_files.load_kept(optimizer_from, model, optimizer, ranks)
 
         def save() -> None:
-            nonlocal saved
             metrics.sync()
-            position = done * config.batch_sequences
-            with _full_disk(config.name, states, done, saved):
-                save_state(states, model, optimizer, step=done, samples=position, threads=threads)
-            saved = done
+            position = config.first_sample(done)
+            states.save(State(done, position, threads, ranks.count), model, optimizer)
 
-        tokens = min(done * config.batch_tokens, config.tokens)
-        with meter(f"train {config.name}", config.tokens, "tokens") as progress:
-            progress.advance(tokens)
-            while done < config.steps:
-                started = time.perf_counter()
-                rate = learning_rate(config.schedule, done, config.steps)
-                for group in optimizer.param_groups:
-                    group["lr"] = rate
-                inputs, targets = _batch(config, model.config.vocabulary_size, samples, done)
-                loss, used = _accumulate(config, step_loss, inputs, targets)
-                norm = float(torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip))
-                if not (math.isfinite(loss) and math.isfinite(norm)):
-                    raise _not_finite(config, done, loss, norm, rate, saved)
-                optimizer.step()
-                optimizer.zero_grad(set_to_none=True)
-                done, tokens = done + 1, tokens + used
-                seconds = time.perf_counter() - started
-                metrics.write(
-                    {
-                        "step": done,
-                        "tokens": tokens,
-                        "loss": loss,
-                        "learning_rate": rate,
-                        "gradient_norm": norm,
-                        "tokens_per_second": round(used / seconds, 1),
-                    }
+        trackers = None
+        if ranks.first:
+            settings = config.model_dump(mode="json")
+            trackers = Trackers(config.tracking, folder, phase=config.name, settings=settings)
+            opened.callback(trackers.close)
+        speed = Speed(about.flops, _peak(config, ranks.device), ranks.count)
+        progress.advance(config.tokens_before(done))
+        while done < config.steps:
+            started = time.perf_counter()
+            rate = learning_rate(config.schedule, done, config.steps)
+            optimizers.set_learning_rate(optimizer, rate)
+            seed_step(config.seed, done, ranks.rank)
+            total = gradient(config, task, model, ranks, done)
+            loss, targets, stops = ranks.sum(*total, stopped())
+            norm = parallel.scale_and_clip(model, targets, config.clip)
+            loss /= targets
+            verdict = policy.judge(loss, norm)
+            if verdict.action != "go on" and ranks.first:
+                note = ledger_row(
+                    phase=config.name,
+                    step=done + 1,
+                    first_sample=config.first_sample(done),
+                    samples=config.batch_at(done),
+                    verdict=verdict,
+                    loss=loss,
+                    gradient_norm=norm,
+                    learning_rate=rate,
                 )
-                progress.advance(used, f"loss {loss:.3f}")
-                if done < config.steps and (stopped() or done % config.checkpoint_every_steps == 0):
-                    save()
-                    if stopped():
-                        raise FirnlineError(
-                            f"phase {config.name} stopped at step {done:,} of {config.steps:,}, "
-                            "saved",
-                            mend="run again to go on",
-                        )
+                with closing(MetricsFile(folder / "spikes.jsonl")) as ledger:
+                    ledger.write(note)
+            if verdict.action == "stop":
+                raise _stopped_by(verdict.reason, config, done, rate, states.saved)
+            if verdict.action == "go on":
+                optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            used = config.tokens_before(done + 1) - config.tokens_before(done)
+            done += 1
+            row: dict[str, Any] = {
+                "step": done,
+                "tokens": config.tokens_before(done),
+                "loss": loss,
+                "learning_rate": rate,
+                "gradient_norm": norm,
+                "first_sample": config.first_sample(done - 1),
+            }
+            if verdict.action == "skip":
+                row["skipped"] = verdict.reason
+            if about.epochs:
+                row["epoch"] = max(about.epochs(config.first_sample(done)).values())
+            if about.bytes_per_token:
+                row["bits_per_byte"] = loss / math.log(2) / about.bytes_per_token
+            row |= speed.row(used, time.perf_counter() - started)
+            row["peak_memory_bytes"] = peak_memory_bytes(str(ranks.device))
+            if held_out and evaluates(config, done):
+                row |= evaluate(config, held_out, model, ranks, about.bytes_per_token)
+            policy.add(row)
+            if ranks.first:
+                metrics.write(row)
+            if trackers:
+                trackers.write(row)
+            progress.advance(used, f"loss {loss:.3f}")
+            states.poll()
+            if done < config.steps and (stops or done % config.checkpoint_every_steps == 0):
+                save()
+                if stops:
+                    states.wait()
+                    raise FirnlineError(
+                        f"phase {config.name} stopped at step {done:,} of {config.steps:,}, saved",
+                        mend="run again to go on",
+                    )
+        states.wait()
         metrics.sync()
-    return model
+        if config.keep_optimizer:
+            end = State(done, config.samples, threads, ranks.count)
+            state_files.keep_optimizer(
+                folder / "optimizer", config.name, end, model, optimizer, ranks
+            )
+        trained = parallel.plain(model, task.build, ranks)
+        if config.averaging and trained is not None:
+            average(config.averaging, states.to_average(), trained)
+    return trained
 
 
-def adamw(model: Llama, config: PhaseConfig) -> torch.optim.AdamW:
-    """AdamW that decays matrices, the embedding among them, and leaves the norms' gains alone."""
-    parameters = list(model.parameters())
-    return torch.optim.AdamW(
-        [
-            {"params": [p for p in parameters if p.dim() > 1], "weight_decay": config.weight_decay},
-            {"params": [p for p in parameters if p.dim() == 1], "weight_decay": 0.0},
-        ],
-        betas=(config.beta1, config.beta2),
-        eps=config.epsilon,
-        fused=True,
-    )
-
-
-def _batch(
-    config: PhaseConfig, vocabulary_size: int, samples: SampleSource, step: int
-) -> tuple[Tensor, Tensor]:
-    """Inputs and targets of a step; targets beyond the phase's tokens are masked."""
-    left = config.tokens - step * config.batch_tokens
-    length = config.sequence_length
-    count = min(config.batch_sequences, -(-left // length))
-    first = step * config.batch_sequences
-    batch = samples.batch(first, count).ids
-    if batch.shape != (count, length + 1):
-        raise FirnlineError(
-            f"phase {config.name}: samples are {list(batch.shape)}, "
-            f"{[count, length + 1]} were asked for",
-            mend="pack with the phase's sequence_length",
-        )
-    low, high = int(batch.min()), int(batch.max())
-    if low < 0 or high >= vocabulary_size:
-        raise FirnlineError(
-            f"phase {config.name}: token id {low if low < 0 else high} in samples {first:,} to "
-            f"{first + count - 1:,} is outside the model's vocabulary of {vocabulary_size:,}",
-            mend="use the tokenizer that the model was made for",
-        )
-    rows = torch.from_numpy(batch)
-    # A copy: the row of a single sample is contiguous already, and masking must not reach inputs.
-    inputs, targets = rows[:, :-1], rows[:, 1:].clone(memory_format=torch.contiguous_format)
-    if left < count * length:
-        targets.view(-1)[left:] = IGNORE
-    return inputs, targets
-
-
-def _accumulate(
-    config: PhaseConfig,
-    step_loss: Callable[[Tensor, Tensor], Tensor],
-    inputs: Tensor,
-    targets: Tensor,
-) -> tuple[float, int]:
-    """Adds up the gradient of the step's mean loss; the loss and the number of targets."""
-    used = int((targets != IGNORE).sum())
-    size = config.micro_batch_sequences or len(inputs)
-    total = 0.0
-    for part, wanted in zip(torch.split(inputs, size), torch.split(targets, size), strict=True):
-        share = int((wanted != IGNORE).sum()) / used
-        with torch.autocast("cpu", torch.bfloat16, enabled=config.precision == "bfloat16"):
-            loss = step_loss(part, wanted) * share
+def gradient(
+    config: PhaseConfig, task: Task, model: nn.Module, ranks: Ranks, step: int
+) -> tuple[float, float]:
+    """Adds up the gradient of the step's summed loss; this rank's sum of losses and of targets."""
+    first, count = config.first_sample(step), config.batch_at(step)
+    parts = list(micro_batches(ranks, first, count, config.micro_batch_sequences))
+    totals = []
+    for number, (start, held, counts) in enumerate(parts, 1):
+        # Fetched one at a time: a GPU still computes the one before.
+        batch = _on_device(task.batch(start, held), ranks.device)
+        parallel.synchronise_gradients(model, number == len(parts))
+        with parallel.arithmetic(config, ranks):
+            loss, targets = task.loss(model, batch)
+            loss = loss * counts
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-        total += loss.item()
-    return total, used
+        totals.append(torch.stack((loss.detach().double(), targets.double() * counts)))
+    loss_sum, targets_sum = torch.stack(totals).sum(0).tolist()
+    return loss_sum, targets_sum
 
 
-def _not_finite(
-    config: PhaseConfig, step: int, loss: float, norm: float, rate: float, saved: int
+def micro_batches(
+    ranks: Ranks, first: int, count: int, size: int | None
+) -> Iterator[tuple[int, int, bool]]:
+    """This rank's passes over the samples `first` to `first + count - 1`: start, how many, whether
+    they count.
+
+    Every rank makes as many, because a pass gathers weights from all of them; one that has run out
+    of samples computes one that does not count.
+    """
+    most = -(-count // ranks.count)
+    size = min(size or most, most)
+    start, mine = ranks.part(first, count)
+    for before in range(0, most, size):
+        held = min(size, mine - before)
+        yield (start + before, held, True) if held > 0 else (first, 1, False)
+
+
+def evaluates(config: PhaseConfig, done: int) -> bool:
+    """Whether an evaluation follows the step that was made as number `done`."""
+    every = config.evaluation.every_steps if config.evaluation else 0
+    return every > 0 and (done % every == 0 or done == config.steps)
+
+
+def evaluate(
+    config: PhaseConfig,
+    held_out: Task,
+    model: nn.Module,
+    ranks: Ranks,
+    bytes_per_token: float | None,
+) -> dict[str, float]:
+    """Mean loss over the phase's held-out samples: `heldout_loss`, `heldout_bits_per_byte`."""
+    assert config.evaluation is not None
+    most = config.micro_batch_sequences or -(-config.batch_sequences // ranks.count)
+    total = torch.zeros(2, dtype=torch.float64)
+    model.eval()
+    with torch.no_grad(), parallel.arithmetic(config, ranks):
+        for start, held, counts in micro_batches(ranks, 0, config.evaluation.samples, most):
+            loss, targets = held_out.loss(
+                model, _on_device(held_out.batch(start, held), ranks.device)
+            )
+            total += torch.stack((loss.double(), targets.double())).cpu() * counts
+    model.train()
+    loss_sum, targets_sum = ranks.sum(*total.tolist())
+    row = {"heldout_loss": loss_sum / targets_sum}
+    if bytes_per_token:
+        row["heldout_bits_per_byte"] = row["heldout_loss"] / math.log(2) / bytes_per_token
+    return row
+
+
+def average(config: AveragingConfig, states: list[Path], model: nn.Module) -> None:
+    """Sets the model to the mean of the states, oldest first, and of itself."""
+    tensors = state_files.named_tensors(model)
+    sources: list[Weights] = [*map(StateWeights, states), HeldWeights(tensors)]
+    averaged = mean(sources, config.coefficients(len(sources)))
+    with torch.no_grad():
+        for name, tensor in tensors.items():
+            tensor.copy_(averaged[name])
+
+
+def seed_step(seed: int, step: int, rank: int) -> None:
+    """Seeds what a model draws in a step, so that it is a function of the step and the rank."""
+    torch.manual_seed(((seed * 1_000_003 + step) * 1_000_003 + rank) % 2**63)
+
+
+def _on_device(batch: Mapping[str, Tensor], device: torch.device) -> dict[str, Tensor]:
+    return {name: tensor.to(device, non_blocking=True) for name, tensor in batch.items()}
+
+
+def _forget_after(path: Path, done: int) -> None:
+    """Drops the ledger's rows of steps that are made again, and what a kill left of a line."""
+    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+    kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= done]
+    if len(kept) < len(lines):
+        with atomic_path(path) as temporary:
+            temporary.write_text("".join(kept))
+
+
+def _peak(config: PhaseConfig, device: torch.device) -> float | None:
+    if device.type != "cuda":
+        return None
+    return peak_flops(torch.cuda.get_device_name(device), config.precision)
+
+
+def _stopped_by(
+    reason: str, config: PhaseConfig, step: int, rate: float, saved: int
 ) -> FirnlineError:
-    what = f"loss is {loss}" if not math.isfinite(loss) else f"gradient norm is {norm}"
-    first = step * config.batch_sequences
     return FirnlineError(
-        f"phase {config.name}: {what} at step {step + 1:,}, learning rate {rate:.3g}, "
-        f"samples from {first:,}",
+        f"phase {config.name}: {reason} at step {step + 1:,}, learning rate {rate:.3g}, "
+        f"samples from {config.first_sample(step):,}",
         mend=f"lower schedule.peak or lengthen the warm-up; the state of step {saved:,} is kept",
     )
-
-
-@contextmanager
-def _full_disk(phase: str, folder: Path, step: int, saved: int) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise FirnlineError(
-            f"phase {phase}: the disk is full while saving step {step:,} in {folder}",
-            mend=f"free space and run again: it goes on from step {saved:,}",
-        ) from error
 
 
 @contextmanager

@@ -6,23 +6,28 @@ import hashlib
 import json
 import shutil
 import statistics
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from pydantic import BaseModel
 
 from firnline import engine
 from firnline.errors import FirnlineError
 from firnline.model.config import ModelConfig, flops_per_token, parameter_count
-from firnline.stage import StageResult, Stats, Workspace, run_stage
+from firnline.stage import StageResult, Stats, Workspace, read_stats, run_stage
 from firnline.training.metrics import read_metrics
 from firnline.training.phase import PhaseConfig, SampleSource
 
+if TYPE_CHECKING:
+    from torch import nn
+
+    from firnline.model.llama import Llama
+    from firnline.training.loop import About
+    from firnline.training.task import Task
+
 # What imports torch is imported where it is used, so that a recipe can be read without it.
-
-
-class _Settings(PhaseConfig):
-    """What the manifest records: the phase and the model it trains."""
-
-    model: ModelConfig
 
 
 def run(
@@ -34,91 +39,213 @@ def run(
     inputs: Mapping[str, Path | str],
     tokenizer_file: Path,
     init: Path | None = None,
+    held_out: SampleSource | None = None,
+    bytes_per_token: float | None = None,
     workers: int | None = None,
 ) -> StageResult:
-    """Trains one phase and writes `out`: `checkpoint/` and `metrics.jsonl`.
+    """Trains one phase of next-token prediction and writes `out`: `checkpoint/`, `metrics.jsonl`.
 
     `inputs` names what `samples` are made of, as a path or a fingerprint; a change of any makes
     the phase run again. `init` is a training stage's folder or any checkpoint folder: its weights
-    are taken, the optimizer begins anew. Without it the weights come from the seed. `workers` is
-    the number of threads (default: cores); a phase that goes on keeps the number it began with.
+    are taken, and where the phase keeps it, its optimizer state. Without it the weights come from
+    the seed. `held_out` is what the phase's evaluation reads, `bytes_per_token` the bytes that a
+    token of the training data stands for on average. `workers` is the number of threads (default:
+    cores); a phase that goes on keeps the number it began with.
 
-    Raises FirnlineError where phase, model, samples and initial checkpoint do not fit together,
-    and for what `loop.train` raises. What was done is kept beside `out` and gone on from.
+    Under `torchrun` every rank makes the call. Raises FirnlineError where phase, model, samples and
+    initial checkpoint do not fit together, and for what `loop.train` raises. What was done is kept
+    beside `out` and gone on from.
     """
-    init = _checkpoint_of(init)
-    _check(config, model, tokenizer_file, init)
+    from firnline.training.loop import About
+    from firnline.training.next_token import NextToken
+
+    weights = _checkpoint_of(init)
+    _check(config, model, tokenizer_file, weights, held_out)
+    build = partial(_build, config.seed, model, weights)
+    size = model.vocabulary_size
+    task = NextToken(config, samples, build, vocabulary_size=size, limit=config.tokens)
+    evaluation = None
+    if held_out is not None and config.evaluation is not None:
+        evaluation = NextToken(config, held_out, build, vocabulary_size=size, limit=None)
+    flops = flops_per_token(model, config.sequence_length)
+    about = About(bytes_per_token, flops, samples.epochs)
     marks: dict[str, Path | str] = {
         **inputs,
         "tokenizer": hashlib.blake2b(tokenizer_file.read_bytes(), digest_size=16).hexdigest(),
-        "init": init or "seed",
+        "init": weights or "seed",
     }
+
+    def save(trained: nn.Module, folder: Path) -> None:
+        from firnline.model import checkpoint
+
+        about = {
+            "phase": config.name,
+            "step": config.steps,
+            "tokens": config.tokens,
+            "seed": config.seed,
+        }
+        checkpoint.save(cast("Llama", trained), folder, about)
+        shutil.copyfile(tokenizer_file, folder / "tokenizer.json")
+
+    return run_task(
+        config,
+        task,
+        out,
+        inputs=marks,
+        model=model,
+        save=save,
+        more=lambda: _of_the_model(config, model, samples),
+        about=about,
+        optimizer_from=_optimizer_of(config, init),
+        held_out=evaluation,
+        workers=workers,
+    )
+
+
+def run_task(
+    config: PhaseConfig,
+    task: Task,
+    out: Path,
+    *,
+    inputs: Mapping[str, Path | str],
+    model: BaseModel,
+    save: Callable[[nn.Module, Path], None],
+    more: Callable[[], Stats] = dict,
+    optimizer_from: Path | None = None,
+    held_out: Task | None = None,
+    about: About | None = None,
+    workers: int | None = None,
+) -> StageResult:
+    """Trains one phase of any task as a stage; `run` is this for next-token prediction.
+
+    `model` is the shape as the manifest records it, `save` writes the trained model into a new
+    folder, `more` gives statistics beside those of the steps.
+    """
+    from firnline.training.distributed import join, other_ranks_alive
+
+    ranks = join(config.device, config.rank_timeout_seconds)
+    work = partial(
+        _train,
+        config,
+        task,
+        save,
+        threads=workers or engine.cores(),
+        optimizer_from=optimizer_from,
+        held_out=held_out,
+        about=about,
+    )
 
     def body(workspace: Workspace) -> Stats:
         folder = workspace.folder
         if not (folder / "checkpoint").exists():  # else killed after its last line of work
-            _train(config, model, samples, folder, init, tokenizer_file, workers or engine.cores())
-        shutil.rmtree(folder / "state", ignore_errors=True)
-        return _statistics(config, model, samples, folder)
+            work(ranks.tell(folder))
+        _remove_states(folder / "state", config.keep_every_steps)
+        return _statistics(config, folder) | more()
 
-    settings = _Settings(**config.model_dump(), model=model)
-    return run_stage(f"train {config.name}", settings, marks, out, body, room="training")
+    with other_ranks_alive(ranks, f"phase {config.name}"):
+        if not ranks.first:
+            trained = False
+            while (folder := ranks.tell(None)) is not None:
+                work(folder)
+                trained = True
+            return StageResult(out.absolute(), read_stats(out), skipped=not trained)
+        settings = _Settings(
+            phase=config.what(),
+            model=model.model_dump(mode="json"),
+            seed=config.seed,
+        )
+        result = run_stage(f"train {config.name}", settings, inputs, out, body, room="training")
+        ranks.tell(None)
+        return result
+
+
+class _Settings(BaseModel):
+    """What the manifest records: the phase, but for how it is computed, and its model."""
+
+    phase: dict[str, Any]
+    model: dict[str, Any]
+    seed: int
+
+
+def _build(seed: int, shape: ModelConfig, init: Path | None) -> Llama:
+    from firnline.model import checkpoint
+    from firnline.model.llama import Llama
+
+    return checkpoint.load(init) if init else Llama(shape).initialise(seed)
 
 
 def _train(
     config: PhaseConfig,
-    shape: ModelConfig,
-    samples: SampleSource,
+    task: Task,
+    save: Callable[[nn.Module, Path], None],
     folder: Path,
-    init: Path | None,
-    tokenizer_file: Path,
+    *,
     threads: int,
+    optimizer_from: Path | None,
+    held_out: Task | None,
+    about: About | None,
 ) -> None:
-    from firnline.model import checkpoint
-    from firnline.model.llama import Llama
     from firnline.training.loop import train
 
-    def build() -> Llama:
-        return checkpoint.load(init) if init else Llama(shape).initialise(config.seed)
+    model = train(
+        config,
+        task,
+        folder,
+        threads=threads,
+        optimizer_from=optimizer_from,
+        held_out=held_out,
+        about=about,
+    )
+    if model is not None:
+        temporary = folder / ".checkpoint.partial"
+        shutil.rmtree(temporary, ignore_errors=True)
+        save(model, temporary)
+        temporary.rename(folder / "checkpoint")
 
-    model = train(config, build, samples, folder, threads=threads)
-    temporary = folder / ".checkpoint.partial"
-    shutil.rmtree(temporary, ignore_errors=True)
-    about = {
-        "phase": config.name,
-        "step": config.steps,
-        "tokens": config.tokens,
-        "seed": config.seed,
-    }
-    checkpoint.save(model, temporary, about)
-    shutil.copyfile(tokenizer_file, temporary / "tokenizer.json")
-    temporary.rename(folder / "checkpoint")
+
+def _remove_states(folder: Path, keep_every: int | None) -> None:
+    """Removes a finished phase's states but for those that are kept for good."""
+    for path in folder.glob("*"):
+        if not keep_every or int(path.stem.removeprefix("step-")) % keep_every:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
 
 
-def _statistics(
-    config: PhaseConfig, model: ModelConfig, samples: SampleSource, folder: Path
-) -> Stats:
-    """`loss` is the mean over the last tenth of the steps; FLOPs in both conventions."""
-    rows = read_metrics(folder / "metrics.jsonl")
+def _statistics(config: PhaseConfig, folder: Path) -> Stats:
+    """`loss` is the mean over the last tenth of the steps."""
+    rows = [row for row in read_metrics(folder / "metrics.jsonl") if not row.get("skipped")]
+    if not rows:
+        raise FirnlineError(f"phase {config.name}: every step was skipped", mend="see spikes.jsonl")
     last = rows[-max(1, len(rows) // 10) :]
-    flops = flops_per_token(model, config.sequence_length)
     return {
         "phase": config.name,
-        "parameters": parameter_count(model),
         "steps": config.steps,
         "tokens": config.tokens,
         "samples": config.samples,
-        "epochs": dict(samples.epochs(config.samples)),
         "first_loss": rows[0]["loss"],
         "loss": statistics.fmean(row["loss"] for row in last),
         "tokens_per_second": statistics.median(row["tokens_per_second"] for row in rows),
+    }
+
+
+def _of_the_model(config: PhaseConfig, model: ModelConfig, samples: SampleSource) -> Stats:
+    """FLOPs in both conventions, and how often each source was seen."""
+    flops = flops_per_token(model, config.sequence_length)
+    return {
+        "parameters": parameter_count(model),
+        "epochs": dict(samples.epochs(config.samples)),
         "flops_full_attention": flops.full_attention * config.tokens,
         "flops_causal_attention": flops.causal_attention * config.tokens,
     }
 
 
 def _check(
-    config: PhaseConfig, model: ModelConfig, tokenizer_file: Path, init: Path | None
+    config: PhaseConfig,
+    model: ModelConfig,
+    tokenizer_file: Path,
+    init: Path | None,
+    held_out: SampleSource | None,
 ) -> None:
     """Refuses, before any work, parts that do not fit together; all reasons at once."""
     problems = []
@@ -127,6 +254,10 @@ def _check(
             f"sequence_length {config.sequence_length:,} is longer than the model's context "
             f"{model.context:,}"
         )
+    if config.evaluation is not None and held_out is None:
+        problems.append("it has an evaluation and no held-out samples")
+    if config.optimizer_state == "keep" and init is None:
+        problems.append("optimizer_state is keep, and it does not start from a phase")
     try:
         entries = json.loads(tokenizer_file.read_text())
         ids = [*entries["model"]["vocab"].values()]
@@ -160,3 +291,16 @@ def _check(
 def _checkpoint_of(folder: Path | None) -> Path | None:
     inner = folder / "checkpoint" if folder else None
     return inner if inner and inner.is_dir() else folder
+
+
+def _optimizer_of(config: PhaseConfig, init: Path | None) -> Path | None:
+    """The optimizer state that the phase begins with; refuses where there is none to keep."""
+    if config.optimizer_state == "reset" or init is None:
+        return None
+    folder = (init.parent if init.name == "checkpoint" else init) / "optimizer"
+    if not folder.with_suffix(".json").is_file():
+        raise FirnlineError(
+            f"phase {config.name} keeps the optimizer's state, {folder} is not there",
+            mend="set keep_optimizer: true in the phase it starts from, or optimizer_state: reset",
+        )
+    return folder
