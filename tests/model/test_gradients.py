@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from firnline.model import loss as loss_module
-from firnline.model.fused import rms_norm, split_and_rotate, swiglu
+from firnline.model.fused import rms_norm, rotate, split_and_rotate, swiglu
 from firnline.model.loss import linear_cross_entropy
 from firnline.model.matmul import linear
 
@@ -79,6 +79,22 @@ def test_split_and_rotate_is_a_complex_rotation(queries: int, keys: int) -> None
         return torch.cat((torch.cat((product.real, product.imag), -1), values), 2)
 
     same(ours, plain, normal(3, 9, queries + 2 * keys, 10))
+    same(
+        lambda heads: rotate(heads, angles.cos(), angles.sin()),
+        lambda heads: plain(F.pad(heads, (0, 0, 0, keys)))[:, :, : queries + keys],
+        normal(3, 9, queries + keys, 10),
+    )
+
+
+def test_16_bits_go_the_plain_way() -> None:
+    x, weight = normal(4, 24).bfloat16(), normal(24, seed=1)
+    exact = F.rms_norm(x.float(), (24,), weight, 1e-5)
+    assert rms_norm(x, weight, 1e-5).dtype == torch.bfloat16
+    torch.testing.assert_close(rms_norm(x, weight, 1e-5), exact.bfloat16())
+    angles = normal(4, 1, 3, seed=2)
+    heads = normal(1, 4, 4, 6).bfloat16()
+    exact = rotate(heads.float(), angles.cos(), angles.sin())
+    torch.testing.assert_close(rotate(heads, angles.cos(), angles.sin()), exact.bfloat16())
 
 
 @given(
@@ -86,19 +102,25 @@ def test_split_and_rotate_is_a_complex_rotation(queries: int, keys: int) -> None
     chunk=st.integers(1, 50),
     ignored=st.sets(st.integers(0, 39)),
     scale=st.sampled_from([0.1, 1.0, 60.0]),
+    softcap=st.sampled_from([None, 5.0, 30.0]),
 )
 @settings(max_examples=40, deadline=None)
-def test_chunked_cross_entropy(tokens: int, chunk: int, ignored: set[int], scale: float) -> None:
+def test_chunked_cross_entropy(
+    tokens: int, chunk: int, ignored: set[int], scale: float, softcap: float | None
+) -> None:
     targets = torch.arange(tokens) * 7 % 33
     targets[[n for n in ignored if n < tokens]] = -100
     if (targets == -100).all():
         targets[0] = 1
 
     def ours(hidden: Tensor, weight: Tensor) -> Tensor:
-        return linear_cross_entropy(hidden, weight, targets)
+        return linear_cross_entropy(hidden, weight, targets, softcap)
 
     def plain(hidden: Tensor, weight: Tensor) -> Tensor:
-        return F.cross_entropy(hidden @ weight.T, targets)
+        logits = hidden @ weight.T
+        if softcap:
+            logits = softcap * torch.tanh(logits / softcap)
+        return F.cross_entropy(logits, targets)
 
     before = loss_module.CHUNK_TOKENS
     loss_module.CHUNK_TOKENS = chunk

@@ -220,6 +220,8 @@ def spoil(folder: Path, **changes: Any) -> None:
         ({"rope_parameters": {"rope_type": "yarn", "factor": 4.0}}, "rope_type is 'yarn'"),
         ({"rope_scaling": {"type": "linear"}}, "factor of RoPE is missing"),
         ({"rope_scaling": {"rope_type": "llama3", "factor": 8}}, "low_freq_factor of RoPE is mis"),
+        ({"rope_scaling": "linear"}, "parameters of RoPE are 'linear', not a mapping"),
+        ({"num_hidden_layers": "two"}, "layers Input should be a valid integer"),
         ({"rope_scaling": {"factor": 8.0}}, "factor of RoPE is 8.0, which is not supported"),
         ({"rope_scaling": {"type": "linear", "factor": 0}}, "rope_scaling.factor Input should be"),
         ({"partial_rotary_factor": 0.5}, r"partial_rotary_factor \(0.5\) is not known and may"),

@@ -74,7 +74,7 @@ FAMILIES: dict[str, Family] = {
     "mistral": Family(
         "MistralForCausalLM",
         choices={"sliding_window": "sliding_window"},
-        only={"hidden_act": "silu", "layer_types": None},
+        only={"hidden_act": "silu"},
         defaults=_PLAIN | {"max_position_embeddings": 131_072, "sliding_window": 4096},
     ),
     "qwen2": Family(
@@ -281,7 +281,7 @@ def from_hugging_face(config: object, path: Path) -> ModelConfig:
         raise refuse(f"attention_dropout is {config['attention_dropout']}, only 0 is supported")
     keys = {family.key(option) for option in (*_SHAPE, *family.choices)} | {"num_key_value_heads"}
     known = {*keys, *family.only, *family.defaults, *_HARMLESS, *_ROPE, "rope_parameters"}
-    known |= {"attention_dropout", "layer_types"}
+    known |= {"attention_dropout", *(["layer_types"] if family.layer_types else [])}
     for key, value in config.items():
         if key not in known and value not in (None, False, [], {}):
             raise refuse(f"{key} ({value!r:.60}) is not known and may change what is computed")
@@ -305,7 +305,7 @@ def from_hugging_face(config: object, path: Path) -> ModelConfig:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise refuse(f"{where} {first['msg']}".strip()) from None
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         raise refuse(str(error)) from None
 
 
@@ -328,6 +328,8 @@ def _rope(scaling: RopeScaling | None) -> dict[str, Any]:
 def _read_rope(config: Config, default_theta: float) -> dict[str, Any]:
     """`rope_theta` and `rope_scaling`, in the spelling of transformers 4 or 5."""
     rope: Config = config.get("rope_scaling") or config.get("rope_parameters") or {}
+    if not isinstance(rope, Mapping):
+        raise ValueError(f"the parameters of RoPE are {rope!r:.60}, not a mapping")
     kind = rope.get("rope_type", rope.get("type", "default"))
     theta = rope.get("rope_theta") or config.get("rope_theta") or default_theta
     if kind not in ("default", "linear", "llama3"):
