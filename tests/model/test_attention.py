@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.fx.experimental.symbolic_shapes import ShapeEnv
 from torch.nn import functional as F
 from torch.utils._pytree import tree_leaves
 
@@ -106,6 +108,20 @@ def test_the_kernels_arguments_say_what_the_masks_say(
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)
     # Plain causal attention is left to SDPA.
     assert len(calls) == (0 if window is None and documents is None else config.layers)
+
+
+def test_the_kernel_accepts_its_arguments(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forward and backward through PyTorch's own shape rules for the kernel, in 16 bits."""
+    monkeypatch.setattr(llama, "fits_kernel", lambda *_: True)
+    with FakeTensorMode(shape_env=ShapeEnv(allow_dynamic_output_shape_ops=True)):
+        model = Llama(shape(sliding_window=4, full_attention_every=2))
+        for module in model.modules():  # bfloat16() cannot swap fake tensors
+            for name, weight in list(module.named_parameters(recurse=False)):
+                setattr(module, name, torch.nn.Parameter(weight.bfloat16()))
+        tokens = torch.zeros(2, 18, dtype=torch.int64)
+        assert model(tokens, documents=tokens).shape == (2, 18, 50)
+        model.loss(tokens, tokens, tokens).backward()
+        assert all(weight.grad is not None for weight in model.parameters())
 
 
 def test_no_mask_is_made_where_none_is_needed() -> None:

@@ -63,18 +63,26 @@ class KVCache:
         self.keys = [keys[rows] for keys in self.keys]
         self.values = [values[rows] for values in self.values]
 
+    def begin(self, length: int) -> None:
+        """Makes ready for `length` more tokens in each row; raises ValueError where they do not
+        fit."""
+        self._end = int(self.lengths.max()) + length
+        if self._end > self.capacity:
+            raise ValueError(f"KV cache of {self.capacity} tokens cannot hold {self._end}")
+        device = self.lengths.device
+        self._slots = self.lengths[:, None] + torch.arange(length, device=device)
+        self._rows = torch.arange(len(self.lengths), device=device)[:, None]
+
     def append(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-        """Writes the keys and values of the next tokens of each row; all that are then there."""
-        length = key.shape[1]
-        slots = self.lengths[:, None] + torch.arange(length, device=self.lengths.device)
-        rows = torch.arange(len(slots), device=slots.device)[:, None]
-        end = int(self.lengths.max()) + length
-        if end > self.capacity:
-            raise ValueError(f"KV cache of {self.capacity} tokens cannot hold {end}")
+        """Writes a layer's keys and values of the new tokens; all that are then there."""
         keys, values = self.keys[layer], self.values[layer]
-        keys[rows, slots] = key.to(keys.dtype)
-        values[rows, slots] = value.to(values.dtype)
-        return keys[:, :end].to(key.dtype), values[:, :end].to(value.dtype)
+        keys[self._rows, self._slots] = key.to(keys.dtype)
+        values[self._rows, self._slots] = value.to(values.dtype)
+        return keys[:, : self._end].to(key.dtype), values[:, : self._end].to(value.dtype)
+
+    def end(self) -> None:
+        """Counts the new tokens, once every layer has them."""
+        self.lengths = self.lengths + self._slots.shape[1]
 
 
 class Linear(nn.Linear):
@@ -238,6 +246,8 @@ class Decoder(nn.Module):
     def forward(
         self, tokens: Tensor, cache: KVCache | None = None, documents: Tensor | None = None
     ) -> Tensor:
+        if cache is not None:
+            cache.begin(tokens.shape[1])
         kernel = cache is None and fits_kernel(self.config, self.embed_tokens.weight)
         lengths = cache.lengths if cache is not None else None
         where = positions(self.config, tokens, documents, lengths, kernel=kernel)
@@ -247,7 +257,7 @@ class Decoder(nn.Module):
         for layer in self.layers:
             x = layer(x, where, cache)
         if cache is not None:
-            cache.lengths = cache.lengths + tokens.shape[1]
+            cache.end()
         out: Tensor = self.norm(x)
         return out
 
