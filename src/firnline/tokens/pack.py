@@ -123,14 +123,18 @@ def run(
     def body(workspace: Workspace) -> Stats:
         paths = document_shards(documents)
         weights = {f"shard-{n:05d}": _content_mib(path) for n, path in enumerate(paths)}
+        # A shard for each thread wastes least; where cores are more than that, all go to one.
+        in_turn = len(paths) < engine.cores() or engine.cores() > engine.MOST_THREADS
         small = sum(weights.values()) < SMALL_MIB and not config.nodes
-        workspace.workers = workers or (1 if small else engine.cores())
+        workspace.workers = workers or (1 if small and in_turn else engine.cores())
         parallel = min(workspace.workers, len(paths)) == 1
         jobs = {
             name: _Job(number, path, tokenizer, dtype, config, order, workspace.folder, parallel)
             for number, (name, path) in enumerate(zip(weights, paths, strict=True))
         }
-        parts = workspace.map("encode", _encode, jobs, weights=weights, unit="MiB")
+        parts = workspace.map(
+            "encode", _encode, jobs, weights=weights, unit="MiB", threads=not config.nodes
+        )
         languages = _sum_languages(parts)
         total = _sum_rows(languages.values())
         if not total["documents"]:
