@@ -1,17 +1,19 @@
 """Encoding speed: Firnline's tokenizer against Hugging Face `tokenizers`, ids compared.
 
-Both encode the same real code (the files of this Python installation, by language) with the same
-tokenizer.json, each with all cores: `Tokenizer.encode_batch` on an Arrow column, and the faster of
-`tokenizers`' two batch calls, `encode_batch_fast`, on a list of strings. gigatoken's cache of
-words is empty at the start. The rate of the `pack` stage, Parquet to token shards on disk, comes
-from the same run. The last line is a JSON object:
+Both encode the same real code with the same tokenizer.json, each with all cores:
+`Tokenizer.encode_batch` on an Arrow column, and the faster of `tokenizers`' two batch calls,
+`encode_batch_fast`, on a list of strings. The code is the Documents of `--documents`, or else the
+files of this Python installation, by language. Firnline encodes all of it, `tokenizers` a sample
+of its documents drawn by hash, the two in turn, 8 MB at a time; every id of the sample is compared.
+gigatoken's cache of words is empty at the start. The rate of the `pack` stage, Parquet to token
+shards on disk, comes from the same run. The last line is a JSON object:
 
-    vs_tokenizers   ratio of the two rates, over all files
-    ids_equal       whether every id of every file is equal
-    mb_per_second   MB (10^6 bytes) of UTF-8 a second, `Tokenizer.encode_batch`
-    ...             and the figures beside them
+    vs_tokenizers       `pack` on all, from Parquet to shards, over `tokenizers` on the sample
+    encode_vs_tokenizers  `Tokenizer.encode_batch` on all, over `tokenizers` on the sample
+    ids_equal           whether every id of every document of the sample is equal
+    ...                 and the figures beside them, in MB (10^6 bytes) of UTF-8 a second
 
-    python benchmarks/encode.py [--quick]
+    python benchmarks/encode.py [--quick] [--documents FOLDER] [--sample-mb MB] [--tokenizer FOLDER]
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import tokenizers
 
 from firnline.documents import (
@@ -35,7 +38,9 @@ from firnline.documents import (
     content_hash,
     document_id,
     document_shards,
+    hash_share,
     read_batches,
+    read_columns,
     write_table,
 )
 from firnline.engine import cores
@@ -44,37 +49,56 @@ from firnline.tokens import pack, train
 from firnline.tokens.tokenizer import Tokenizer
 
 CHUNK_MB = 8  # both encoders are given the files in pieces of this size
+PACK = pack.PackConfig(splits=("train", "heldout"))
 EACH_SHARE = 0.5  # no language has more than this share of the bytes
 
 
 def main() -> None:
-    """Gathers files, trains a tokenizer on some, encodes all with both, prints JSON."""
+    """Encodes all with one, a sample with both, packs all, prints JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="12 MB of code instead of 120")
-    megabytes = 12 if parser.parse_args().quick else 120
+    parser.add_argument("--documents", type=Path, help="Documents to encode")
+    parser.add_argument("--tokenizer", type=Path, help="instead of one trained on the spot")
+    parser.add_argument("--vocabulary", type=int, default=8192, help="of the one trained")
+    parser.add_argument(
+        "--sample-mb", type=float, help="what tokenizers encodes; default 40 or all"
+    )
+    given = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        languages = gather(folder / "documents", megabytes)
-        config = train.TokenizerConfig(vocabulary_size=8192, sample_mib=min(megabytes, 20))
-        train.run(config, folder / "documents", folder / "tokenizer")
-        result = compare(folder)
+        documents, tokenizer = given.documents, given.tokenizer
+        if documents is None:
+            documents = folder / "documents"
+            gather(documents, 12 if given.quick else 120)
+        sizes = sizes_by_language(documents)
+        megabytes = sum(sizes.values())
+        if tokenizer is None:
+            tokenizer = folder / "tokenizer"
+            config = train.TokenizerConfig(
+                vocabulary_size=given.vocabulary, sample_mib=min(megabytes, 20)
+            )
+            train.run(config, documents, tokenizer)
+        wanted = given.sample_mb or (40 if given.documents else megabytes)
+        result = compare(documents, tokenizer, min(1, wanted / megabytes))
         started = time.perf_counter()
-        stats = pack.run(
-            pack.PackConfig(), folder / "documents", folder / "tokenizer", folder / "tokens"
-        ).stats
+        stats = pack.run(PACK, documents, tokenizer, folder / "tokens").stats
         elapsed = time.perf_counter() - started
-    result |= {
-        "pack_mb_per_second": round(stats["bytes"] / 1e6 / elapsed, 1),
-        "megabytes": round(stats["bytes"] / 1e6, 1),
+        packed = stats["bytes"] / 1e6 / elapsed
+    result = {
+        "vs_tokenizers": round(packed / result["tokenizers_mb_per_second"], 1),
+        **result,
+        "pack_mb_per_second": round(packed, 1),
+        "megabytes": round(megabytes, 1),
         "files": stats["documents"],
-        "languages": languages,
+        "bytes_per_token": stats["bytes_per_token"],
+        "languages": {name: round(size, 2) for name, size in sorted(sizes.items())},
         "cores": cores(),
     }
     print(json.dumps(result))
 
 
-def gather(folder: Path, megabytes: int) -> dict[str, float]:
-    """Writes Documents of about `megabytes` and returns the MB of each language."""
+def gather(folder: Path, megabytes: int) -> None:
+    """Writes Documents of about `megabytes` of this Python installation's files."""
     sizes: dict[str, int] = {}
     rows: list[dict[str, Any]] = []
     budget = megabytes * 1_000_000
@@ -107,48 +131,70 @@ def gather(folder: Path, megabytes: int) -> dict[str, float]:
     for number in range(4):
         table = pa.Table.from_pylist(rows[number::4], schema=DOCUMENT_SCHEMA)
         write_table(folder / "data" / f"shard-{number:05d}.parquet", table)
-    return {name: round(size / 1e6, 2) for name, size in sorted(sizes.items())}
 
 
-def compare(folder: Path) -> dict[str, Any]:
-    """Encodes all documents with both, in turn, and compares every id."""
-    mine = Tokenizer.load(folder / "tokenizer")
-    peer = tokenizers.Tokenizer.from_file(str(folder / "tokenizer" / "tokenizer.json"))
+def sizes_by_language(documents: Path) -> dict[str, float]:
+    """MB of each language."""
+    sizes: dict[str, float] = {}
+    table = read_columns(document_shards(documents), ["language", "size"])
+    for row in table.group_by("language").aggregate([("size", "sum")]).to_pylist():
+        sizes[row["language"]] = row["size_sum"] / 1e6
+    return sizes
+
+
+def compare(documents: Path, tokenizer: Path, share: float) -> dict[str, Any]:
+    """Encodes all documents, and a share of them with both, in turn; compares every id of those."""
+    mine = Tokenizer.load(tokenizer)
+    peer = tokenizers.Tokenizer.from_file(str(tokenizer / "tokenizer.json"))
     peer.encode_special_tokens = True
     for encode in (mine.encode_batch, peer.encode_batch_fast):
         encode(["x"])  # neither pays for imports and the start of threads
-    seconds, peer_seconds, size, equal = 0.0, 0.0, 0, True
-    for column in _chunks(folder / "documents"):
-        texts = column.to_pylist()
+    seconds, peer_seconds, size, peer_size, files, equal = 0.0, 0.0, 0, 0, 0, True
+    for chunk in _chunks(documents):
+        column = chunk.column("content")
         started = time.perf_counter()
         ids, offsets = mine.encode_batch(column)
-        between = time.perf_counter()
+        seconds += time.perf_counter() - started
+        size += pc.sum(pc.binary_length(column)).as_py()
+        chosen = [
+            row
+            for row, document in enumerate(chunk.column("id").to_pylist())
+            if share >= 1 or hash_share(document, "encode") < share
+        ]
+        if not chosen:
+            continue
+        texts = column.take(pa.array(chosen)).to_pylist()
+        started = time.perf_counter()
         encodings = peer.encode_batch_fast(texts, add_special_tokens=False)
-        peer_seconds += time.perf_counter() - between
-        seconds += between - started
-        size += sum(len(text.encode()) for text in texts)
-        expected = [np.array(encoding.ids, dtype=np.uint32) for encoding in encodings]
-        lengths = np.array([len(each) for each in expected])
-        equal &= bool(np.array_equal(np.diff(offsets), lengths))
-        equal &= bool(np.array_equal(ids, np.concatenate(expected)))
+        peer_seconds += time.perf_counter() - started
+        peer_size += sum(len(text.encode()) for text in texts)
+        files += len(texts)
+        for row, encoding in zip(chosen, encodings, strict=True):
+            expected = np.array(encoding.ids, dtype=np.uint32)
+            equal &= bool(np.array_equal(ids[offsets[row] : offsets[row + 1]], expected))
+    rate, peer_rate = size / 1e6 / seconds, peer_size / 1e6 / peer_seconds
     return {
-        "vs_tokenizers": round(peer_seconds / seconds, 1),
+        "encode_vs_tokenizers": round(rate / peer_rate, 1),
         "ids_equal": equal,
-        "mb_per_second": round(size / 1e6 / seconds, 1),
-        "tokenizers_mb_per_second": round(size / 1e6 / peer_seconds, 2),
+        "ids_equal_files": files,
+        "ids_equal_megabytes": round(peer_size / 1e6, 1),
+        "encode_mb_per_second": round(rate, 1),
+        "tokenizers_mb_per_second": round(peer_rate, 3),
+        "vocabulary_size": mine.vocabulary_size,
     }
 
 
 def _chunks(documents: Path) -> Iterator[Any]:
+    """Documents, about CHUNK_MB at a time."""
     waiting: list[Any] = []
     for path in document_shards(documents):
-        for batch in read_batches(path, ["content"], rows=64):
-            waiting.append(batch.column("content"))
-            if sum(column.nbytes for column in waiting) > CHUNK_MB * 1_000_000:
-                yield pa.concat_arrays(waiting)
+        for batch in read_batches(path, ["id", "content"], rows=64):
+            waiting.append(batch)
+            if sum(each.nbytes for each in waiting) > CHUNK_MB * 1_000_000:
+                yield pa.Table.from_batches(waiting).combine_chunks()
                 waiting = []
     if waiting:
-        yield pa.concat_arrays(waiting)
+        yield pa.Table.from_batches(waiting).combine_chunks()
 
 
 def _code_files() -> Iterator[tuple[Path, Path, str]]:
