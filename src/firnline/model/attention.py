@@ -97,7 +97,8 @@ def positions(
 
 def fits_kernel(config: ModelConfig, weight: Tensor) -> bool:
     """Whether flash attention takes what this model computes: 16 bits, on a GPU, no soft cap."""
-    if weight.device.type != "cuda" or config.attention_softcap or config.head_size > 256:
+    size_fits = config.head_size <= 256 and config.head_size % 8 == 0
+    if weight.device.type != "cuda" or config.attention_softcap or not size_fits:
         return False
     autocast = torch.is_autocast_enabled("cuda")
     dtype = torch.get_autocast_dtype("cuda") if autocast else weight.dtype
@@ -106,7 +107,8 @@ def fits_kernel(config: ModelConfig, weight: Tensor) -> bool:
 
 @dataclass(frozen=True)
 class Rule:
-    """How one layer attends. Values, not sums over the config, are constants to the compiler."""
+    """How one layer attends, worked out beforehand: to the compiler the outcome is a constant,
+    where two numbers of the config that it must compare may become symbols."""
 
     window: int | None
     softcap: float | None
