@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -112,7 +113,9 @@ class StateWeights:
     def read(self, name: str) -> Tensor:
         about = self._about[name]
         tensor = torch.empty(about.size, dtype=about.properties.dtype)
-        load({self._prefix + name: tensor}, storage_reader=self._reader, no_dist=True)
+        with warnings.catch_warnings():  # of there being no process group, which is meant
+            warnings.simplefilter("ignore")
+            load({self._prefix + name: tensor}, storage_reader=self._reader, no_dist=True)
         return tensor
 
 
