@@ -26,11 +26,12 @@ from firnline.training.objectives.hiding import (
 )
 from firnline.training.objectives.mixture import Mixture
 from firnline.training.objectives.models import ModelShape
+from firnline.training.objectives.objective import Setup
 from firnline.training.objectives.pairing import Contrast, DualGeneration, Matching
 from firnline.training.objectives.vocabulary import ADDED, Vocabulary, sample_states
 
-T5 = ModelShape(family="t5", width=16, layers=1, heads=2, feed_forward=16)
-BERT = ModelShape(family="bert", width=16, layers=1, heads=2, feed_forward=16, context=128)
+T5_SHAPE = ModelShape(family="t5", width=16, layers=1, heads=2, feed_forward=16)
+BERT_SHAPE = ModelShape(family="bert", width=16, layers=1, heads=2, feed_forward=16, context=128)
 END = 0
 LIBRARY = Path(sysconfig.get_path("stdlib"))
 TEXTS = [(LIBRARY / f"{name}.py").read_text() for name in ("bisect", "heapq", "queue", "shelve")]
@@ -95,7 +96,8 @@ def sources(length: int, texts: list[str] = TEXTS) -> tuple[Source, Source]:
 
 LENGTH = 96
 IDS, LABELS = sources(LENGTH)
-SETTINGS = {"seed": 1, "phase": "alpha"}
+T5 = Setup(T5_SHAPE, VOCABULARY, seed=1, phase="alpha")
+BERT = Setup(BERT_SHAPE, VOCABULARY, seed=1, phase="alpha")
 
 
 def told(targets: np.ndarray) -> dict[int, list[int]]:
@@ -165,7 +167,7 @@ def test_random_states_differ_by_all_that_they_depend_on() -> None:
 
 
 def spans_of(source: Source, length: int, **settings: object) -> SpanMasking:
-    return SpanMasking(T5, VOCABULARY, source, sequence_length=length, **SETTINGS, **settings)  # type: ignore[arg-type]
+    return SpanMasking(T5, source, sequence_length=length, **settings)  # type: ignore[arg-type]
 
 
 def test_spans_put_back_give_the_tokens() -> None:
@@ -252,11 +254,9 @@ def renamed(length: int = LENGTH, **settings: object) -> tuple[MaskedIdentifiers
     ids, labels = sources(length)
     objective = MaskedIdentifiers(
         T5,
-        VOCABULARY,
         ids,
         labels,
         sequence_length=length,
-        **SETTINGS,
         **settings,  # type: ignore[arg-type]
     )
     return objective, ids, labels
@@ -322,9 +322,7 @@ def test_names_that_have_no_room_stay(more_input: int, target: int) -> None:
 def test_a_name_is_hidden_by_hand() -> None:
     text = "def area(self, w):\n    return w * self.w\n"
     ids, labels = sources(len(tokenize(text.encode())), [text])
-    objective = MaskedIdentifiers(
-        T5, VOCABULARY, ids, labels, sequence_length=ids.ids.shape[1] - 1, **SETTINGS
-    )
+    objective = MaskedIdentifiers(T5, ids, labels, sequence_length=ids.ids.shape[1] - 1)
     batch = objective.batch(0, 1)
     spans = told(batch["targets"][0].numpy())
     assert [spelled(name).decode() for name in spans.values()] == ["area", "self", "w"]
@@ -336,7 +334,7 @@ def test_a_name_is_hidden_by_hand() -> None:
 
 
 def test_tags_are_of_code_alone() -> None:
-    objective = IdentifierTagging(T5, VOCABULARY, IDS, LABELS, sequence_length=LENGTH, **SETTINGS)
+    objective = IdentifierTagging(T5, IDS, LABELS, sequence_length=LENGTH)
     batch = objective.batch(0, IDS.rows)
     assert np.array_equal(batch["inputs"], IDS.ids[:, :LENGTH])
     for label, target in zip(LABELS.ids[:, :LENGTH].flat, batch["targets"].flatten(), strict=True):
@@ -347,14 +345,14 @@ def test_labels_of_other_samples_are_refused() -> None:
     other = Source([[1] * 500], 20)
     for kind in (IdentifierTagging, MaskedIdentifiers):
         with pytest.raises(FirnlineError, match="not of these tokens"):
-            kind(T5, VOCABULARY, IDS, other, sequence_length=LENGTH, **SETTINGS).batch(0, 2)
+            kind(T5, IDS, other, sequence_length=LENGTH).batch(0, 2)
 
 
 # ---- tokens of an encoder
 
 
 def test_masked_tokens_are_80_10_10() -> None:
-    objective = MaskedTokens(BERT, VOCABULARY, IDS, sequence_length=LENGTH, **SETTINGS)
+    objective = MaskedTokens(BERT, IDS, sequence_length=LENGTH)
     count = 8 * IDS.rows
     batch = objective.batch(0, count)
     inputs, targets = batch["inputs"].numpy(), batch["targets"].numpy()
@@ -390,7 +388,7 @@ class Numbered:
 
 
 def test_both_directions_of_each_pair() -> None:
-    objective = DualGeneration(T5, VOCABULARY, Numbered(), **SETTINGS)
+    objective = DualGeneration(T5, Numbered())
     batch = objective.batch(3, 8)  # from the second direction of pair 1 on
     for row, number in enumerate(range(3, 11)):
         inputs = [i for i in batch["inputs"][row].tolist() if i != VOCABULARY.pad]
@@ -404,27 +402,27 @@ def test_both_directions_of_each_pair() -> None:
 
 
 def test_groups_are_consecutive_pairs() -> None:
-    batch = Contrast(BERT, VOCABULARY, Numbered(), group=4, **SETTINGS).batch(2, 3)
+    batch = Contrast(BERT, Numbered(), group=4).batch(2, 3)
     assert batch["texts"].shape == (3, 4, 3)
     assert batch["texts"][:, :, 0].flatten().tolist() == list(range(9, 21))
     assert (batch["texts"][:, :, 1:] == VOCABULARY.pad).all()
     for kind in (Contrast, Matching):
         with pytest.raises(FirnlineError, match="group is 1"):
-            kind(BERT, VOCABULARY, Numbered(), group=1, **SETTINGS)
+            kind(BERT, Numbered(), group=1)
 
 
 # ---- several objectives
 
 
 def every_objective(length: int = LENGTH) -> dict:
-    made = {"sequence_length": length, **SETTINGS}
+    made = {"sequence_length": length}
     return {
-        "spans": SpanMasking(T5, VOCABULARY, IDS, **made),
-        "names": MaskedIdentifiers(T5, VOCABULARY, IDS, LABELS, **made),
-        "tags": IdentifierTagging(T5, VOCABULARY, IDS, LABELS, **made),
-        "dual": DualGeneration(T5, VOCABULARY, Numbered(), **SETTINGS),
-        "contrast": Contrast(T5, VOCABULARY, Numbered(), group=3, **SETTINGS),
-        "matching": Matching(T5, VOCABULARY, Numbered(), group=3, **SETTINGS),
+        "spans": SpanMasking(T5, IDS, **made),
+        "names": MaskedIdentifiers(T5, IDS, LABELS, **made),
+        "tags": IdentifierTagging(T5, IDS, LABELS, **made),
+        "dual": DualGeneration(T5, Numbered()),
+        "contrast": Contrast(T5, Numbered(), group=3),
+        "matching": Matching(T5, Numbered(), group=3),
     }
 
 
@@ -469,13 +467,15 @@ def test_what_cannot_be_is_refused() -> None:
     for shares in ({"spans": 1.0}, {"spans": 0.5, "tags": 0.6}, {"spans": 1.0, "tags": 0.0}):
         with pytest.raises(FirnlineError, match="shares"):
             Mixture(two, shares)
-    other = SpanMasking(T5, VOCABULARY, IDS, sequence_length=LENGTH, seed=2, phase="alpha")
-    with pytest.raises(FirnlineError, match="differ in"):
+    other = SpanMasking(
+        Setup(T5_SHAPE, VOCABULARY, seed=1, phase="alpha"), IDS, sequence_length=LENGTH
+    )
+    with pytest.raises(FirnlineError, match="several setups"):
         Mixture({"a": other, "b": objectives["tags"]}, {"a": 0.5, "b": 0.5})
     with pytest.raises(FirnlineError, match="choose t5"):
-        SpanMasking(BERT, VOCABULARY, IDS, sequence_length=LENGTH, **SETTINGS)
+        SpanMasking(BERT, IDS, sequence_length=LENGTH)
     with pytest.raises(FirnlineError, match="context is 128"):
-        MaskedTokens(BERT, VOCABULARY, IDS, sequence_length=200, **SETTINGS)
+        MaskedTokens(BERT, IDS, sequence_length=200)
     with pytest.raises(FirnlineError, match="sentinels"):
         spans_of(IDS, 4000)
     with pytest.raises(FirnlineError, match="outside the vocabulary"):

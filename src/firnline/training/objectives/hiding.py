@@ -14,17 +14,16 @@ from firnline.kernels.identifiers import CODE, NUMBER
 from firnline.kernels.masking import mask_spans, mask_tokens
 from firnline.kernels.renaming import mask_identifiers
 from firnline.model.loss import IGNORE
-from firnline.training.objectives.models import ModelShape
 from firnline.training.objectives.objective import (
     Integers,
     Loss,
     Objective,
+    Setup,
     Tensors,
     fit,
     sequence_loss,
     tensors,
 )
-from firnline.training.objectives.vocabulary import Vocabulary
 from firnline.training.phase import SampleSource
 
 
@@ -36,12 +35,9 @@ class SpanMasking(Objective):
 
     def __init__(
         self,
-        shape: ModelShape,
-        vocabulary: Vocabulary,
+        setup: Setup,
         samples: SampleSource,
         *,
-        seed: int,
-        phase: str,
         sequence_length: int,
         rate: float = 0.15,
         longest: int = 5,
@@ -51,16 +47,16 @@ class SpanMasking(Objective):
         Raises FirnlineError where the vocabulary has fewer sentinels than spans of three tokens
         would take.
         """
-        super().__init__(shape, vocabulary, seed=seed, phase=phase)
+        super().__init__(setup)
         self.samples, self.rate, self.longest = samples, rate, longest
         self.length = sequence_length
         budget = max(1, int(rate * sequence_length + 0.5))
-        self.most = min(vocabulary.sentinels, budget // 2 + 1)
+        self.most = min(setup.vocabulary.sentinels, budget // 2 + 1)
         self.target_length = budget + self.most + 1
-        if 3 * vocabulary.sentinels < budget:
+        if 3 * setup.vocabulary.sentinels < budget:
             raise FirnlineError(
                 f"{sequence_length} tokens masked at {rate:.0%} take about {budget // 3} "
-                f"sentinels, the vocabulary has {vocabulary.sentinels}",
+                f"sentinels, the vocabulary has {setup.vocabulary.sentinels}",
                 mend="raise sentinels or shorten the sequence",
             )
 
@@ -100,20 +96,17 @@ class MaskedIdentifiers(Objective):
 
     def __init__(
         self,
-        shape: ModelShape,
-        vocabulary: Vocabulary,
+        setup: Setup,
         samples: SampleSource,
         labels: SampleSource,
         *,
-        seed: int,
-        phase: str,
         sequence_length: int,
         input_length: int | None = None,
         target_length: int | None = None,
     ) -> None:
         """A token that is ` name` becomes two, so inputs are longer than samples: by default by a
         quarter. Targets are by default half as long as samples."""
-        super().__init__(shape, vocabulary, seed=seed, phase=phase)
+        super().__init__(setup)
         self.samples, self.labels = samples, labels
         self.length = sequence_length
         self.input_length = input_length or sequence_length * 5 // 4
@@ -161,16 +154,13 @@ class IdentifierTagging(Objective):
 
     def __init__(
         self,
-        shape: ModelShape,
-        vocabulary: Vocabulary,
+        setup: Setup,
         samples: SampleSource,
         labels: SampleSource,
         *,
-        seed: int,
-        phase: str,
         sequence_length: int,
     ) -> None:
-        super().__init__(shape, vocabulary, seed=seed, phase=phase)
+        super().__init__(setup)
         self.samples, self.labels = samples, labels
         self.length = fit(self, "a sample", sequence_length)
 
@@ -201,16 +191,13 @@ class MaskedTokens(Objective):
 
     def __init__(
         self,
-        shape: ModelShape,
-        vocabulary: Vocabulary,
+        setup: Setup,
         samples: SampleSource,
         *,
-        seed: int,
-        phase: str,
         sequence_length: int,
         rate: float = 0.15,
     ) -> None:
-        super().__init__(shape, vocabulary, seed=seed, phase=phase)
+        super().__init__(setup)
         self.samples, self.rate = samples, rate
         self.length = fit(self, "a sample", sequence_length)
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from firnline.errors import FirnlineError
-from firnline.training.objectives.models import HeadedModel, build_model
+from firnline.training.objectives.models import HeadedModel
 from firnline.training.objectives.objective import Integers, Loss, Objective, Tensors
 from firnline.training.objectives.vocabulary import sample_states
 
@@ -40,33 +41,41 @@ class Mixture:
         """
         wrong = set(objectives) ^ set(shares) or set(weights or {}) - set(objectives)
         bad = [name for name, share in shares.items() if not share > 0]
-        models = {(o.shape, o.vocabulary.size, o.seed, o.phase) for o in objectives.values()}
         if wrong or bad or abs(sum(shares.values()) - 1) > 1e-9 or block < 1:
             raise FirnlineError(
                 f"objectives {', '.join(sorted(objectives))} have the shares {dict(shares)}, in "
                 f"blocks of {block}",
                 mend="give each objective a share above 0, 1 in all, and blocks of 1 or more",
             )
-        if len(models) != 1:
+        self.setup = next(iter(objectives.values())).setup
+        if any(objective.setup is not self.setup for objective in objectives.values()):
             raise FirnlineError(
-                "objectives of one mixture differ in shape, vocabulary, seed or phase",
-                mend="give all the same",
+                "objectives of one mixture have several setups", mend="give all the same one"
             )
-        self.objectives, self.weights, self.block = dict(objectives), dict(weights or {}), block
+        self.objectives, self.shares = dict(objectives), dict(shares)
+        self.weights, self.block = dict(weights or {}), block
         self._names = sorted(objectives)
         self._bounds = np.cumsum([shares[name] for name in self._names])
-        self._first = objectives[self._names[0]]
 
     def build(self) -> HeadedModel:
         """The model with the heads of all objectives."""
         heads = {head for objective in self.objectives.values() for head in objective.heads}
-        first = self._first
-        return build_model(first.shape, first.vocabulary, first.seed, heads)
+        return self.setup.build(heads)
+
+    def describe(self) -> dict[str, Any]:
+        """What the mixture is, for a manifest."""
+        parts = {name: objective.describe() for name, objective in self.objectives.items()}
+        return {
+            "objectives": parts,
+            "shares": self.shares,
+            "weights": self.weights,
+            "block": self.block,
+        }
 
     def kinds(self, first: int, count: int) -> Integers:
         """Which objective, in the order of names, each sample is of."""
         numbers = np.arange(first, first + count, dtype=np.int64) // self.block
-        states = sample_states(self._first.seed, self._first.phase, "mixture", numbers)
+        states = sample_states(self.setup.seed, self.setup.phase, "mixture", numbers)
         chosen = np.searchsorted(self._bounds, states / 2.0**64, side="right")
         return np.minimum(chosen, len(self._names) - 1).astype(np.int64)
 

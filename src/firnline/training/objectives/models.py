@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from transformers import BertForMaskedLM, T5ForConditionalGeneration
 
 Family = Literal["t5", "bert"]
+HEADS = "heads.safetensors"
 
 
 class ModelShape(BaseModel):
@@ -104,50 +107,101 @@ class HeadedModel(nn.Module):
 
 
 def build_model(
-    shape: ModelShape, vocabulary: Vocabulary, seed: int, heads: Collection[str]
+    shape: ModelShape,
+    vocabulary: Vocabulary,
+    seed: int,
+    heads: Collection[str],
+    init: Path | None = None,
 ) -> HeadedModel:
-    """A model with random weights, on the CPU, float32: a function of its arguments.
+    """A model on the CPU, float32: with the weights of the checkpoint folder `init`, else random.
 
-    Raises FirnlineError where `transformers` is not installed.
+    A function of its arguments. Heads that `init` lacks are random. Raises FirnlineError where
+    `transformers` is not installed, or `init` is of another shape or vocabulary.
     """
     try:
-        from transformers import BertConfig, BertForMaskedLM, T5Config, T5ForConditionalGeneration
+        import transformers
     except ImportError as error:
         raise FirnlineError(
             "objectives for encoders need the package transformers",
             mend="pip install 'firnline[hf]'",
         ) from error
+    t5 = shape.family == "t5"
+    kind = transformers.T5ForConditionalGeneration if t5 else transformers.BertForMaskedLM
+    config = (
+        transformers.T5Config(**_t5_settings(shape, vocabulary))
+        if t5
+        else transformers.BertConfig(**_bert_settings(shape, vocabulary))
+    )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        backbone: Any
-        if shape.family == "t5":
-            backbone = T5ForConditionalGeneration(
-                T5Config(
-                    vocab_size=vocabulary.size,
-                    d_model=shape.width,
-                    d_kv=shape.width // shape.heads,
-                    d_ff=shape.feed_forward,
-                    num_layers=shape.layers,
-                    num_heads=shape.heads,
-                    dropout_rate=0.0,
-                    pad_token_id=vocabulary.pad,
-                    eos_token_id=vocabulary.end,
-                    decoder_start_token_id=vocabulary.pad,
-                )
-            )
-        else:
-            backbone = BertForMaskedLM(
-                BertConfig(
-                    vocab_size=vocabulary.size,
-                    hidden_size=shape.width,
-                    num_hidden_layers=shape.layers,
-                    num_attention_heads=shape.heads,
-                    intermediate_size=shape.feed_forward,
-                    max_position_embeddings=shape.context,
-                    type_vocab_size=1,
-                    hidden_dropout_prob=0.0,
-                    attention_probs_dropout_prob=0.0,
-                    pad_token_id=vocabulary.pad,
-                )
-            )
-        return HeadedModel(shape.family, backbone, shape.width, heads).train()
+        model = HeadedModel(shape.family, kind(config), shape.width, heads)
+    if init is not None:
+        _load(model, init)
+    return model.train()
+
+
+def save_model(model: HeadedModel, folder: Path) -> None:
+    """Writes a checkpoint that `transformers` opens as it is, and `heads.safetensors` beside it.
+
+    Without its heads a model is a T5ForConditionalGeneration or a BertForMaskedLM.
+    """
+    model.backbone.save_pretrained(folder)
+    save_file({k: v.contiguous() for k, v in model.heads.state_dict().items()}, folder / HEADS)
+
+
+def _load(model: HeadedModel, folder: Path) -> None:
+    weights = folder / "model.safetensors"
+    if not weights.is_file():
+        raise FirnlineError(f"no model.safetensors in {folder}", mend="give a checkpoint folder")
+    try:
+        given = load_file(weights)
+        unknown = model.backbone.load_state_dict(given, strict=False).unexpected_keys
+        # What is tied is saved under one of its names.
+        names = model.backbone.state_dict(keep_vars=True)
+        filled = {id(names[name]) for name in given if name in names}
+        missing = [weight for weight in model.backbone.parameters() if id(weight) not in filled]
+        if (folder / HEADS).is_file():
+            saved = load_file(folder / HEADS)
+            own = model.heads.state_dict()
+            model.heads.load_state_dict(own | {k: v for k, v in saved.items() if k in own})
+    except RuntimeError as error:  # sizes differ
+        raise _other_shape(folder) from error
+    if unknown or missing:
+        raise _other_shape(folder)
+
+
+def _other_shape(folder: Path) -> FirnlineError:
+    return FirnlineError(
+        f"the weights in {folder} are of another shape or vocabulary",
+        mend="give the shape, tokenizer and sentinels that it was made with",
+    )
+
+
+def _t5_settings(shape: ModelShape, vocabulary: Vocabulary) -> dict[str, Any]:
+    return {
+        "vocab_size": vocabulary.size,
+        "d_model": shape.width,
+        "d_kv": shape.width // shape.heads,
+        "d_ff": shape.feed_forward,
+        "num_layers": shape.layers,
+        "num_heads": shape.heads,
+        "dropout_rate": 0.0,
+        "pad_token_id": vocabulary.pad,
+        "eos_token_id": vocabulary.end,
+        "decoder_start_token_id": vocabulary.pad,
+    }
+
+
+def _bert_settings(shape: ModelShape, vocabulary: Vocabulary) -> dict[str, Any]:
+    return {
+        "vocab_size": vocabulary.size,
+        "hidden_size": shape.width,
+        "num_hidden_layers": shape.layers,
+        "num_attention_heads": shape.heads,
+        "intermediate_size": shape.feed_forward,
+        "max_position_embeddings": shape.context,
+        "type_vocab_size": 1,
+        "hidden_dropout_prob": 0.0,
+        "attention_probs_dropout_prob": 0.0,
+        "pad_token_id": vocabulary.pad,
+    }

@@ -1,10 +1,12 @@
-"""What all objectives have: a model's shape, a vocabulary, a seed and a phase."""
+"""What all objectives have: a setup, random states, and samples as arrays."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from typing import ClassVar
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -23,6 +25,22 @@ Tensors = Mapping[str, Tensor]
 Loss = tuple[Tensor, Tensor]
 
 
+@dataclass(frozen=True, eq=False)
+class Setup:
+    """A phase's model, vocabulary and randomness: one object for all of its objectives."""
+
+    shape: ModelShape
+    vocabulary: Vocabulary
+    seed: int
+    phase: str
+    init: Path | None = None
+    """A checkpoint folder to begin with; random weights without one."""
+
+    def build(self, heads: Collection[str]) -> HeadedModel:
+        """The model at the beginning of the phase, with these heads."""
+        return build_model(self.shape, self.vocabulary, self.seed, heads, self.init)
+
+
 class Objective(ABC):
     """A `Task` whose samples are hidden, tagged or paired in one way.
 
@@ -35,20 +53,19 @@ class Objective(ABC):
     heads: tuple[str, ...] = ()
     """Heads that the model must have beside those of its family."""
 
-    def __init__(self, shape: ModelShape, vocabulary: Vocabulary, *, seed: int, phase: str) -> None:
-        if shape.family not in self.families:
+    def __init__(self, setup: Setup) -> None:
+        """Raises FirnlineError where the model's family has no such objective."""
+        if setup.shape.family not in self.families:
             raise FirnlineError(
-                f"objective {self.name}: the model is {shape.family}",
+                f"objective {self.name}: the model is {setup.shape.family}",
                 mend=f"choose {' or '.join(self.families)}",
             )
-        self.shape = shape
-        self.vocabulary = vocabulary
-        self.seed = seed
-        self.phase = phase
+        self.setup = setup
+        self.vocabulary = setup.vocabulary
 
     def build(self) -> HeadedModel:
-        """The model with random weights that depend on the seed and the shape."""
-        return build_model(self.shape, self.vocabulary, self.seed, self.heads)
+        """The model at the beginning of the phase."""
+        return self.setup.build(self.heads)
 
     @abstractmethod
     def batch(self, first: int, count: int) -> Tensors:
@@ -58,10 +75,15 @@ class Objective(ABC):
     def loss(self, model: nn.Module, batch: Tensors) -> Loss:
         """The sum (nats) of the losses of all targets, and how many targets there are."""
 
+    def describe(self) -> dict[str, Any]:
+        """What the objective is, for a manifest: its name and its settings."""
+        plain = {k: v for k, v in vars(self).items() if isinstance(v, int | float | str)}
+        return {"objective": self.name, **plain}
+
     def states(self, first: int, count: int) -> NDArray[np.uint64]:
         """The random states of samples `first` to `first + count - 1`."""
         numbers = np.arange(first, first + count, dtype=np.int64)
-        return sample_states(self.seed, self.phase, self.name, numbers)
+        return sample_states(self.setup.seed, self.setup.phase, self.name, numbers)
 
     def visible(self, inputs: Tensor) -> Tensor:
         """Which inputs attention sees: all but padding."""
@@ -98,10 +120,11 @@ class Objective(ABC):
 
 def fit(objective: Objective, what: str, length: int) -> int:
     """`length`, unless it is longer than the table of positions of the model."""
-    if objective.shape.family == "bert" and length > objective.shape.context:
+    shape = objective.setup.shape
+    if shape.family == "bert" and length > shape.context:
         raise FirnlineError(
             f"objective {objective.name}: {what} takes {length} tokens, the model's context is "
-            f"{objective.shape.context}",
+            f"{shape.context}",
             mend="shorten the samples or raise context",
         )
     return length

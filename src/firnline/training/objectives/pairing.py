@@ -12,17 +12,16 @@ from torch.nn import functional
 from firnline.errors import FirnlineError
 from firnline.kernels.draws import words
 from firnline.model.loss import IGNORE
-from firnline.training.objectives.models import ModelShape
 from firnline.training.objectives.objective import (
     Integers,
     Loss,
     Objective,
+    Setup,
     Tensors,
     fit,
     sequence_loss,
     tensors,
 )
-from firnline.training.objectives.vocabulary import Vocabulary
 
 
 class PairSource(Protocol):
@@ -49,17 +48,14 @@ class Contrast(Objective):
 
     def __init__(
         self,
-        shape: ModelShape,
-        vocabulary: Vocabulary,
+        setup: Setup,
         pairs: PairSource,
         *,
-        seed: int,
-        phase: str,
         group: int = 16,
         temperature: float = 0.07,
     ) -> None:
         """`group` pairs to a sample, 2 or more; similarities are divided by `temperature`."""
-        super().__init__(shape, vocabulary, seed=seed, phase=phase)
+        super().__init__(setup)
         check_group(self, group)
         self.pairs, self.group, self.temperature = pairs, group, temperature
         fit(self, "a text or code", 1 + max(pairs.text_length, pairs.code_length))
@@ -95,17 +91,14 @@ class Matching(Objective):
 
     def __init__(
         self,
-        shape: ModelShape,
-        vocabulary: Vocabulary,
+        setup: Setup,
         pairs: PairSource,
         *,
-        seed: int,
-        phase: str,
         group: int = 16,
         negatives: Literal["random", "hard"] = "random",
     ) -> None:
         """`hard` reads the head that `Contrast` trains: mix the two."""
-        super().__init__(shape, vocabulary, seed=seed, phase=phase)
+        super().__init__(setup)
         check_group(self, group)
         self.pairs, self.group, self.negatives = pairs, group, negatives
         self.heads = ("embed", "match") if negatives == "hard" else ("match",)
@@ -162,14 +155,10 @@ class DualGeneration(Objective):
 
     def __init__(
         self,
-        shape: ModelShape,
-        vocabulary: Vocabulary,
+        setup: Setup,
         pairs: PairSource,
-        *,
-        seed: int,
-        phase: str,
     ) -> None:
-        super().__init__(shape, vocabulary, seed=seed, phase=phase)
+        super().__init__(setup)
         self.pairs = pairs
         self.length = 1 + max(pairs.text_length, pairs.code_length)
 

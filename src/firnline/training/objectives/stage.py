@@ -1,0 +1,60 @@
+"""The training stage for objectives of encoder-decoder and encoder models."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import cast
+
+from torch import nn
+
+from firnline.documents import write_json
+from firnline.stage import StageResult
+from firnline.training.objectives.mixture import Mixture
+from firnline.training.objectives.models import HeadedModel, save_model
+from firnline.training.objectives.objective import Objective
+from firnline.training.objectives.vocabulary import ADDED
+from firnline.training.phase import PhaseConfig
+from firnline.training.stage import run_task
+
+
+def run(
+    config: PhaseConfig,
+    task: Objective | Mixture,
+    out: Path,
+    *,
+    inputs: Mapping[str, Path | str],
+    tokenizer_file: Path,
+    workers: int | None = None,
+) -> StageResult:
+    """Trains one phase and writes `out`: `checkpoint/`, `metrics.jsonl`.
+
+    The phase reads `tokens / sequence_length` samples of the task, and its steps and batches are
+    counted in them, whatever a sample has for inputs and targets. `inputs` names the token, label
+    and pair folders that the task reads. The checkpoint holds a model that `transformers` opens,
+    `heads.safetensors`, `tokenizer.json`, `training.json` and `added_ids.json`: the ids that follow
+    the tokenizer's.
+    """
+    setup = task.setup
+    digest = hashlib.blake2b(tokenizer_file.read_bytes(), digest_size=16).hexdigest()
+    marks: dict[str, Path | str] = {
+        **inputs,
+        "tokenizer": digest,
+        "objective": json.dumps(task.describe(), sort_keys=True),
+        "init": setup.init or "seed",
+    }
+
+    def save(trained: nn.Module, folder: Path) -> None:
+        save_model(cast(HeadedModel, trained), folder)
+        shutil.copyfile(tokenizer_file, folder / "tokenizer.json")
+        vocabulary = setup.vocabulary
+        added = {name: vocabulary.added(name) for name in ADDED}
+        sentinels = {"sentinel": vocabulary.sentinel, "sentinels": vocabulary.sentinels}
+        write_json(folder / "added_ids.json", added | sentinels)
+        about = {"phase": config.name, "step": config.steps, "tokens": config.tokens}
+        write_json(folder / "training.json", about | {"seed": setup.seed})
+
+    return run_task(config, task, out, inputs=marks, model=setup.shape, save=save, workers=workers)
