@@ -21,7 +21,7 @@ from pydantic import ValidationError
 from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers, trainers
 
 from firnline.errors import FirnlineError
-from firnline.tokens.extend import ExtendConfig
+from firnline.tokens.extend import ExtendConfig, check_checkpoint
 from firnline.tokens.extend import run as extend
 from firnline.tokens.import_tokenizer import ImportConfig, run
 from firnline.tokens.roles import INFILLING_NAMES, find_roles
@@ -529,3 +529,38 @@ def test_clashes_are_refused(
 ) -> None:
     with pytest.raises(FirnlineError, match=message):
         extend(ExtendConfig(tokens=tokens, roles=roles), tokenizer_folder, tmp_path / "out")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_model_goes_on_with_its_own_tokenizer_or_one_that_extends_it(
+    imported: dict[str, Tokenizer], kind: str, sentencepiece: Path, tmp_path: Path
+) -> None:
+    own = imported[kind]
+    check_checkpoint(tmp_path, own)  # a checkpoint that says nothing
+    check_checkpoint(own.folder, own)
+    if kind == "sentencepiece":  # the public model's file and what was imported from it
+        check_checkpoint(sentencepiece, own)
+    extend(ExtendConfig(tokens=("<note>",)), own.folder, tmp_path / "more")
+    more = Tokenizer.load(tmp_path / "more")
+    check_checkpoint(own.folder, more)
+    with pytest.raises(FirnlineError, match="has another id for <note>, or none"):
+        check_checkpoint(more.folder, own)
+    for other, tokenizer in imported.items():
+        if other != kind:
+            with pytest.raises(FirnlineError, match="was trained with tokenizer"):
+                check_checkpoint(own.folder, tokenizer)
+    extend(
+        ExtendConfig(tokens=("<end>",), roles={"end_of_text": "<end>"}), own.folder, tmp_path / "e"
+    )
+    with pytest.raises(FirnlineError, match="ends documents with another token"):
+        check_checkpoint(own.folder, Tokenizer.load(tmp_path / "e"))
+
+
+def test_a_model_goes_on_where_reserved_tokens_were_taken(
+    plain: dict[str, Any], tmp_path: Path
+) -> None:
+    names = [f"<|reserved_special_token_{n}|>" for n in range(2)]
+    plain["added_tokens"] += [_entry(1200 + n, name, True) for n, name in enumerate(names)]
+    run(ImportConfig(), _save(tmp_path / "source", plain), tmp_path / "before")
+    extend(ExtendConfig(tokens=("<a>",), reserved=True), tmp_path / "before", tmp_path / "after")
+    check_checkpoint(tmp_path / "before", Tokenizer.load(tmp_path / "after"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from firnline.errors import FirnlineError
 from firnline.stage import StageResult, Stats, Workspace, run_stage
 from firnline.tokens.import_tokenizer import describe
 from firnline.tokens.roles import Role, Roles
-from firnline.tokens.spelling import to_json
+from firnline.tokens.spelling import Settings, content_rules, to_json
 from firnline.tokens.tokenizer import Tokenizer
 
 # Control tokens that stand for nothing yet, as public models name them.
@@ -49,7 +48,7 @@ def run(config: ExtendConfig, tokenizer_folder: Path, out: Path) -> StageResult:
     tokenizer = Tokenizer.load(tokenizer_folder)
 
     def body(workspace: Workspace) -> Stats:
-        settings = json.loads((tokenizer_folder / "tokenizer.json").read_bytes())
+        settings = tokenizer.settings
         _check(config, settings, tokenizer)
         slots = _reserved(config, tokenizer) if config.reserved else []
         start = tokenizer.vocabulary_size
@@ -64,7 +63,41 @@ def run(config: ExtendConfig, tokenizer_folder: Path, out: Path) -> StageResult:
     return run_stage("extend-tokenizer", config, inputs, out, body, room="tokens")
 
 
-def _check(config: ExtendConfig, settings: dict[str, Any], tokenizer: Tokenizer) -> None:
+def check_checkpoint(checkpoint: Path, tokenizer: Tokenizer) -> None:
+    """Raises FirnlineError where a model learnt other ids than `tokenizer` gives.
+
+    A checkpoint's own `tokenizer.json` says what it learnt. The tokenizer may extend it: what both
+    know must be the same, control tokens that were reserved aside. A checkpoint without one says
+    nothing, and passes.
+    """
+    file = checkpoint / "tokenizer.json"
+    if not file.is_file():
+        return
+    own = Tokenizer(checkpoint)
+    if own.digest != tokenizer.digest and _text_rules(own) != _text_rules(tokenizer):
+        what = "splits or merges text in another way"
+    elif moved := [
+        token
+        for token, number in own.special.items()
+        if tokenizer.special.get(token, number if _RESERVED.fullmatch(token) else None) != number
+    ]:
+        what = f"has another id for {moved[0]}, or none"
+    elif own.end_of_text != tokenizer.end_of_text:
+        what = "ends documents with another token"
+    else:
+        return
+    raise FirnlineError(
+        f"{checkpoint} was trained with tokenizer {own.digest}, {tokenizer.folder} {what}",
+        mend="use the checkpoint's own tokenizer, or extend it",
+    )
+
+
+def _text_rules(tokenizer: Tokenizer) -> dict[str, Any]:
+    """All that decides which ids a text gets."""
+    return content_rules(tokenizer.settings, tokenizer.special)
+
+
+def _check(config: ExtendConfig, settings: Settings, tokenizer: Tokenizer) -> None:
     known = settings["model"]["vocab"].keys() | {
         token["content"] for token in settings.get("added_tokens") or []
     }
@@ -103,11 +136,10 @@ def _reserved(config: ExtendConfig, tokenizer: Tokenizer) -> list[tuple[int, str
     return free[: len(config.tokens)]
 
 
-def _with_tokens(
-    settings: dict[str, Any], new: dict[str, int], roles: dict[Role, str]
-) -> dict[str, Any]:
+def _with_tokens(settings: Settings, new: dict[str, int], roles: dict[Role, str]) -> dict[str, Any]:
     replaced = set(new.values())
-    entries = [t for t in settings.get("added_tokens") or [] if t["id"] not in replaced]
+    old = settings.get("added_tokens") or []
+    entries = [dict(entry) for entry in old if entry["id"] not in replaced]
     flags = ("single_word", "lstrip", "rstrip", "normalized")
     for content, number in new.items():
         entry = {"id": number, "content": content, **dict.fromkeys(flags, False)}
@@ -121,7 +153,8 @@ def _with_tokens(
     # In the vocabulary too: tokenizers numbers an added token anew unless it is there.
     vocabulary = settings["model"]["vocab"]
     kept = {token: number for token, number in vocabulary.items() if number not in replaced}
-    return settings | {
+    return {
+        **settings,
         "added_tokens": sorted(entries, key=lambda entry: entry["id"]),
         "model": settings["model"] | {"vocab": kept | new},
     }

@@ -19,6 +19,7 @@ Spelling = Literal["byte-level", "sentencepiece"]
 Settings = Mapping[str, Any]
 
 SPACE = "▁"
+_RULES = ("byte_fallback", "fuse_unk", "ignore_merges", "end_of_word_suffix", "unk_token")
 _BYTE_PIECE = re.compile(r"<0x([0-9A-F]{2})>")
 # Bytes that no UTF-8 text holds; DeepSeek-Coder's vocabulary lacks them.
 _NEVER = {0xC0, 0xC1, *range(0xF5, 0x100)}
@@ -117,6 +118,21 @@ def content_settings(settings: Settings, control: Collection[str]) -> dict[str, 
         "normalizer": _without_prefix(settings.get("normalizer")),
         "pre_tokenizer": _without_prefix(settings.get("pre_tokenizer")),
         "model": model,
+    }
+
+
+def content_rules(settings: Settings, control: Collection[str]) -> dict[str, Any]:
+    """The part of `content_settings` that decides which ids a text gets, in one form."""
+    made = content_settings(settings, control)
+    model = made["model"]
+    plain = [{**token, "role": None} for token in made["added_tokens"]]
+    return {
+        "added": sorted(plain, key=lambda token: int(token["id"])),
+        "normalizer": made["normalizer"],
+        "pre_tokenizer": made["pre_tokenizer"],
+        "merges": [m.split(" ") if isinstance(m, str) else list(m) for m in model["merges"]],
+        "vocab": {token: n for token, n in model["vocab"].items() if token not in control},
+        "rules": {key: model.get(key) for key in _RULES},
     }
 
 

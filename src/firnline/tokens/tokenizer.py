@@ -121,13 +121,13 @@ class Tokenizer:
     @cached_property
     def special(self) -> Mapping[str, int]:
         """Ids of the control tokens by their strings: what content never becomes."""
-        return control_tokens(self._settings.get("added_tokens") or [])
+        return control_tokens(self.settings.get("added_tokens") or [])
 
     @cached_property
     def roles(self) -> Mapping[Role, int]:
         """Ids by role: `end_of_text` always; `fim_prefix`, `fim_middle`, `fim_suffix` and `pad`
         where the vocabulary has them."""
-        found = find_roles(self._settings.get("added_tokens") or [])
+        found = find_roles(self.settings.get("added_tokens") or [])
         return {role: self.special[content] for role, content in found.items()}
 
     @cached_property
@@ -138,7 +138,7 @@ class Tokenizer:
     @cached_property
     def spelling(self) -> Spelling:
         """How the vocabulary spells bytes: `byte-level` or `sentencepiece`."""
-        spelling = spelling_of(self._settings)
+        spelling = spelling_of(self.settings)
         assert spelling is not None
         return spelling
 
@@ -155,7 +155,7 @@ class Tokenizer:
     @cached_property
     def token_bytes(self) -> dict[int, bytes]:
         """The bytes that each id stands for."""
-        return spelled_bytes(self._settings)
+        return spelled_bytes(self.settings)
 
     @cached_property
     def _data(self) -> bytes:
@@ -167,7 +167,8 @@ class Tokenizer:
             ) from error
 
     @cached_property
-    def _settings(self) -> dict[str, Any]:
+    def settings(self) -> Mapping[str, Any]:
+        """`tokenizer.json`, checked."""
         path = self.folder / "tokenizer.json"
         try:
             settings = json.loads(self._data)
@@ -189,7 +190,7 @@ class Tokenizer:
 
     @cached_property
     def _content_json(self) -> str:
-        return json.dumps(content_settings(self._settings, self.special))
+        return json.dumps(content_settings(self.settings, self.special))
 
     @cached_property
     def _reference(self) -> Any:
