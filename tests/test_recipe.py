@@ -10,6 +10,10 @@ import yaml
 
 from firnline import recipe
 from firnline.errors import FirnlineError
+from firnline.model import checkpoint
+from firnline.model.llama import Llama
+from firnline.model.presets import PRESETS
+from firnline.tokens.mixture import shares
 
 
 def mistakes(raw: dict[str, Any]) -> list[str]:
@@ -22,7 +26,94 @@ def mistakes(raw: dict[str, Any]) -> list[str]:
 def test_packaged_recipes_are_whole(name: str) -> None:
     loaded = recipe.load(name)
     assert loaded.name == name
-    assert [phase.name for phase in loaded.phases][:3] == ["alpha", "beta", "final"]
+    assert recipe.check(loaded.raw) == loaded
+
+
+def shares_of(name: str, *settings: str) -> dict[str, dict[str, float]]:
+    """Each phase's sources and their shares, as numbers."""
+    loaded = recipe.load(name, settings)
+    return {
+        phase.name: {source: float(share) for source, share in shares(phase.sources).items()}
+        for phase in loaded.phases
+    }
+
+
+B = 10**9
+
+
+def test_to_code_or_not_to_code_s_numbers() -> None:
+    """Sections 2.3 and 3.1 to 3.5 of the paper."""
+    base = recipe.load("text-and-code")
+    (pretrain,) = base.phases
+    assert (base.tokenizer.vocabulary_size, base.model.context) == (256_000, 8192)
+    assert base.model == PRESETS["to-code-470m"]
+    larger = recipe.load("text-and-code", ["model.preset=to-code-2.8b"])
+    assert larger.model == PRESETS["to-code-2.8b"]
+    training = pretrain.training
+    assert (training.tokens, training.batch_sequences) == (200 * B, 512)
+    assert (training.schedule.kind, training.schedule.warmup_steps) == ("cosine", 1325)
+    for share in (0, 0.25, 0.5, 0.75, 0.9, 1):  # section 3.3
+        wanted = {"text": 1 - share, "code": share}
+        found = shares_of("text-and-code", f"phases.pretrain.mixture.code={share}")
+        assert found == {"pretrain": pytest.approx({k: v for k, v in wanted.items() if v})}
+    assert shares_of("text-and-code") == {"pretrain": {"text": 0.75, "code": 0.25}}
+    # Section 3.1.
+    assert shares_of("text-only") == {"pretrain": {"text": 1}}
+    assert shares_of("balanced") == {"pretrain": {"text": 0.5, "code": 0.5}}
+    text = {"text": 0.9, "code": 0.1}
+    balanced = {"pretrain": {"text": 0.5, "code": 0.5}, "continue": text}
+    assert shares_of("balanced-then-text") == balanced
+    assert shares_of("code-then-text") == {"pretrain": {"code": 1}, "continue": text}
+    for name, tokens in {
+        "text-only": [400],
+        "balanced": [400],
+        "balanced-then-text": [200, 200],
+        "code-then-text": [200, 200],
+        "kinds-of-code": [200],
+        "cooldown": [200, 200, 40, 40],
+    }.items():
+        assert [p.training.tokens for p in recipe.load(name).phases] == [t * B for t in tokens]
+    assert recipe.load("code-then-text").phase("continue").data.init == "pretrain"
+    # Section 3.4.
+    assert shares_of("kinds-of-code") == {"pretrain": {"code": 0.9, "synthetic": 0.1}}
+    for other in ("markup", "adjacent"):
+        swap = [f"phases.pretrain.mixture.{other}=0.1", "phases.pretrain.mixture.synthetic=0"]
+        assert shares_of("kinds-of-code", *swap) == {"pretrain": {"code": 0.9, other: 0.1}}
+    # Section 3.5.
+    cooldown = shares_of("cooldown")
+    assert cooldown["with-code"] == {"text": 0.8, "code": 0.2}
+    assert cooldown["without-code"] == {"text": 1}
+    for name in ("with-code", "without-code"):
+        phase = recipe.load("cooldown").phase(name)
+        assert phase.data.init == "continue"
+        assert (phase.training.schedule.kind, phase.training.schedule.floor) == ("linear", 1e-6)
+
+
+@pytest.mark.parametrize(
+    "name", ["text-only", "balanced-then-text", "code-then-text", "kinds-of-code", "cooldown"]
+)
+def test_a_paper_s_recipe_on_a_laptop(name: str) -> None:
+    whole, small = recipe.load(name), recipe.load(f"{name}+laptop", ["synthesize.folder=null"])
+    assert small.name == name
+    assert small.model.layers == PRESETS["tiny"].layers
+    for large, phase in zip(whole.phases, small.phases, strict=True):
+        assert phase.training.tokens == large.training.tokens / 500_000
+        assert phase.training.schedule.peak == pytest.approx(10 * large.training.schedule.peak)
+        assert phase.training.schedule.warmup_steps < phase.training.steps / 30
+        assert shares(phase.sources) == shares(large.sources)
+    if name != "kinds-of-code":
+        assert small.phases[-1].sources["text"].kinds == ("prose", "markup")
+
+
+def test_recipes_are_put_over_one_another(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("seed: 3\nextends: balanced+laptop\nname: mine\n")
+    loaded = recipe.load(str(tmp_path / "mine.yaml"))
+    assert (loaded.seed, loaded.name, loaded.model.layers) == (3, "mine", 4)
+    (tmp_path / "over.yaml").write_text("seed: 4\n")
+    assert recipe.load(f"{tmp_path / 'mine.yaml'}+{tmp_path / 'over.yaml'}").seed == 4
+    with pytest.raises(FirnlineError, match="no recipe laptoop"):
+        recipe.load("balanced+laptoop")
+    assert "laptop" not in recipe.packaged()
 
 
 def test_the_paper_s_numbers() -> None:
@@ -122,6 +213,18 @@ def test_five_mistakes_are_reported_at_once_with_their_keys() -> None:
         (["model.preset=huge"], "model.preset: no preset 'huge'"),
         (["benchmarks=[humaneval=/absent.jsonl]"], "benchmarks: no benchmark file /absent.jsonl"),
         (["curate.seed=4"], "curate.seed: set seed at the top"),
+        (["phases.beta.init=./absent"], "phases.beta.init: "),
+        (["phases.beta.mixture={a: 1}"], "either data or a mixture, there are both"),
+        (["phases.beta.data=null"], "either data or a mixture, there are neither"),
+        (["phases.beta.max_epochs=0"], "phases.beta.max_epochs: Input should be greater"),
+        (["mixture=3"], "mixture: a mapping of keys, got 3"),
+        (["packing.method=tetris"], "phases.alpha.packing.method: "),
+        (["phases.alpha.infilling={rate: 2}"], "phases.alpha.infilling.rate: "),
+        (["scale.tokens=-1"], "scale.tokens: "),
+        (["training.attention=masked"], "phases.alpha.attention: it belongs to packing"),
+        (["phases.beta.optimizer_state=keep"], "phases.beta.optimizer_state: keep needs an init"),
+        (["phases.alpha.optimizer_state=keep"], "phases.alpha.optimizer_state: keep needs an init"),
+        (["infilling={rate: 0.5, cut: syntax}"], "phases.alpha.infilling.cut: syntax needs pack"),
         (["evaluate.compare=[[final, gamma]]"], "evaluate.compare: no phase 'gamma'"),
         (["colour=blue"], "colour: no such key"),
         (["seed=-1"], "seed: a whole number"),
@@ -136,6 +239,93 @@ def test_contradictions(settings: list[str], complaint: str) -> None:
     with pytest.raises(FirnlineError) as caught:
         recipe.load("quickstart", settings)
     assert any(complaint in line for line in caught.value.details), caught.value.details
+
+
+@pytest.mark.parametrize(
+    ("mixture", "complaint"),
+    [
+        ("{a: 0.5, b: 0.4}", "mixture: the shares add up to 0.9, not to 1"),
+        ("{a: rest, b: rest}", "mixture: only one share can be the rest, a and b are"),
+        ("{a: 2}", "mixture.a.share: a share between 0 and 1, or rest, got 2"),
+        ("{a: {kinds: [programming]}}", "mixture.a.share: Field required"),
+        ("{a: {share: 1, colour: blue}}", "mixture.a.colour: no such key"),
+        ("{a: {share: 1, languages: [Klingon]}}", "mixture.a.languages: no language 'Klingon'"),
+        ("{a: {share: 1, language_share: {C: 2}}}", "language_share: C: between 0 and 1, got 2"),
+        ("{a/b: 1}", "mixture: a source cannot be called 'a/b'"),
+        ("[a, b]", "mixture: Input should be a valid dictionary"),
+        ("{a: {share: 1, tokens: /absent}}", "a.tokens: /absent is not a token folder"),
+        ("{a: {share: 1, tokens: /absent, data: corpus}}", "a: either data or tokens"),
+        ("{a: {share: 1, data: synthetic, quality: {above: 0.5}}}", "only the corpus has scores"),
+        ("{a: {share: 1, quality: {above: 0.5, below: 0.2}}}", "above (0.5) is not under below"),
+        ("{a: {share: 1, repeat: 2}}", "a.repeat: it needs data: selected"),
+        ("{a: {share: 1, data: selected, repeat: 9}}", "repeat (9) is above max_epochs (4)"),
+        ("{a: {share: 1, data: selected, kinds: [data]}}", "a.data: what is selected is not"),
+        (
+            "{a: {share: rest, data: selected}, b: {share: 0.5, data: selected}}",
+            "only one source can be selected, a and b are",
+        ),
+    ],
+)
+def test_contradictions_of_a_mixture(mixture: str, complaint: str) -> None:
+    settings = [
+        f"phases.mixed={{tokens: 80k, schedule: {{kind: constant, peak: 1e-3}}, "
+        f"mixture: {mixture}}}"
+    ]
+    with pytest.raises(FirnlineError) as caught:
+        recipe.load("quickstart", settings)
+    lines = caught.value.details
+    assert any(complaint in line and line.startswith("phases.mixed.m") for line in lines), lines
+
+
+def test_every_contradiction_of_a_mixture_at_once() -> None:
+    """A quality bucket, selected and synthetic data without the stages that they need."""
+    raw = recipe.load("balanced").raw
+    raw["phases"]["pretrain"]["mixture"] = {
+        "text": {"share": 0.5, "quality": {"above": 0.9}},
+        "code": {"share": 0.4, "data": "selected"},
+        "made": {"share": 0.4, "data": "synthetic"},
+        "unused": {"share": 0.0, "data": "synthetic"},
+    }
+    raw["phases"]["continue"] = {**raw["phases"]["pretrain"], "init": "pretrian"}
+    found = mistakes(raw)
+    for phase in ("pretrain", "continue"):
+        key = f"phases.{phase}.mixture"
+        assert f"{key}: the shares add up to 1.3, not to 1" in found
+        assert f"{key}.text.quality: a bucket needs an annotate section" in found
+        assert f"{key}.code.data: selected needs an annotate section" in found
+        assert f"{key}.made.data: synthetic needs a synthesize section" in found
+    assert "phases.continue.init: no phase 'pretrian'; a checkpoint folder has a / in it" in found
+
+
+def test_phases_share_packing_and_infilling_and_override_them() -> None:
+    loaded = recipe.load(
+        "quickstart",
+        [
+            "packing.attention=masked",
+            "infilling={rate: 0.5, spm_share: 0}",
+            "phases.beta.packing.attention=across",
+            "phases.beta.infilling.rate=0.9",
+            "phases.final.infilling=null",
+        ],
+    )
+    attention = ["masked", "across", "masked", "masked"]
+    assert [phase.packing.attention for phase in loaded.phases] == attention
+    assert [phase.training.attention for phase in loaded.phases] == attention
+    rates = [phase.infilling and phase.infilling.rate for phase in loaded.phases]
+    assert rates == [0.5, 0.9, None, 0.5]
+    assert loaded.phases[1].infilling and loaded.phases[1].infilling.spm_share == 0
+
+
+def test_a_checkpoint_of_another_shape_is_refused(tmp_path: Path) -> None:
+    checkpoint.save(Llama(PRESETS["tiny"]), tmp_path)
+    start = f"phases.alpha.init={tmp_path}"
+    assert recipe.load("quickstart", [start]).phase("alpha").data.init == str(tmp_path)
+    with pytest.raises(FirnlineError) as caught:
+        recipe.load("quickstart", [start, "model.layers=3", "model.heads=4"])
+    lines = caught.value.details
+    key = "phases.alpha.init"
+    assert f"{key}: {tmp_path} has layers 4, the recipe's model has 3" in lines
+    assert f"{key}: {tmp_path} has heads 2, the recipe's model has 4" in lines
 
 
 def test_an_annotator_needs_examples() -> None:

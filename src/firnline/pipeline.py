@@ -23,13 +23,16 @@ from firnline.report import page
 from firnline.stage import StageResult
 from firnline.tokens.infilling import InfillingConfig
 from firnline.tokens.mixture import Mixture, SourceConfig, open_mixture
+from firnline.tokens.pack import PackConfig
 from firnline.tokens.packing import PackingConfig
+from firnline.tokens.samples import Samples
 from firnline.tokens.tokenizer import Tokenizer
 
 # Inputs in the manifest of a training stage: what it read, and from which token folders.
 DATA = "data"
 TOKENS = "tokens "
 EPOCHS = "epochs.json"
+HELD_OUT = "pack-heldout"
 
 
 class PhaseRecord(BaseModel):
@@ -126,16 +129,21 @@ def _steps(recipe: Recipe, out: Path, workers: int | None) -> list[Step]:
         Step("tokenizer", lambda: train.run(recipe.tokenizer, corpus, tokenizer, workers=workers))
     )
 
-    def packing(name: str, documents: Path, order: str = "arrange") -> Step:
-        given = out / order if recipe.pack.order == "dependency" else None
+    def packing(
+        name: str, documents: Path, order: str = "arrange", config: PackConfig = recipe.pack
+    ) -> Step:
+        given = out / order if config.order == "dependency" else None
         return Step(
             name,
             lambda: pack.run(
-                recipe.pack, documents, tokenizer, out / name, order=given, workers=workers
+                config, documents, tokenizer, out / name, order=given, workers=workers
             ),
         )
 
     steps.append(packing("pack-corpus", corpus))
+    if any(phase.training.evaluation for phase in recipe.phases):
+        unseen = recipe.pack.model_copy(update={"splits": ("heldout",)})
+        steps.append(packing(HELD_OUT, corpus, config=unseen))
     if made is not None:
         steps.append(packing("pack-synthetic", synthetic, "arrange-synthetic"))
     if (head := recipe.annotate) is not None:
@@ -230,6 +238,16 @@ def _train(recipe: Recipe, phase: Phase, out: Path) -> StageResult:
         inputs[f"{TOKENS}{name}"] = folder
     if any(source.quality for source in phase.sources.values()):
         inputs["scores"] = out / "annotate"
+    held_out = None
+    if phase.training.evaluation is not None:
+        inputs["heldout"] = out / HELD_OUT
+        held_out = Samples(
+            out / HELD_OUT,
+            sequence_length=phase.training.sequence_length,
+            seed=recipe.seed,
+            phase="heldout",  # the same samples for every phase
+            packing=phase.packing,
+        )
     init = None
     if phase.data.init is not None:
         init = out / f"train-{phase.data.init}"
@@ -244,6 +262,8 @@ def _train(recipe: Recipe, phase: Phase, out: Path) -> StageResult:
         inputs=inputs,
         init=init,
         tokenizer_file=out / "tokenizer" / "tokenizer.json",
+        held_out=held_out,
+        bytes_per_token=samples.bytes_per_token,
     )
     _write_epochs(phase, samples, out / EPOCHS)
     return result

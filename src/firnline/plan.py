@@ -150,7 +150,7 @@ def _phase(model: ModelConfig, phase: Phase, device: Device, count: int) -> dict
     return {
         "phase": phase.name,
         "init": phase.data.init,
-        "data": phase.data.data or ", ".join(f"{n} {s:.0%}" for n, s in parts.items()),
+        "data": phase.data.data or ", ".join(f"{n} {float(s):.0%}" for n, s in parts.items()),
         "tokens": training.tokens,
         "unique_tokens": round(
             sum(training.tokens * s / Fraction(phase.sources[n].repeat) for n, s in parts.items())

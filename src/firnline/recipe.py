@@ -60,6 +60,9 @@ _KEYS = (
     "infilling",
     "scale",
 )
+# What `scale` multiplies in a schedule.
+_STEPS = ("warmup_steps", "decay_steps", "steps")
+_RATES = ("peak", "floor", "start", "to")
 # Packaged pieces of a recipe, to be put over whole ones: `balanced-then-text+laptop`.
 OVERLAYS = ("laptop",)
 # Said once, at the top of the recipe, for every section that has the field.
@@ -101,6 +104,8 @@ class Scale(BaseModel):
     """Times the tokens of each phase."""
     steps: float = Field(default=1.0, gt=0)
     """Times the steps that schedules give (warm-up, decay): another number where batches differ."""
+    learning_rate: float = Field(default=1.0, gt=0)
+    """Times the learning rates that schedules give: small models want larger ones."""
 
 
 @dataclass(frozen=True)
@@ -270,7 +275,7 @@ class _Reader:
         phases = self._phases()
         model = self._model(tokenizer, phases)
         evaluate = self._section("evaluate", EvaluateConfig)
-        self._check_phases(phases, model)
+        self._check_phases(phases, model, pack)
         self._check_comparisons(evaluate, phases)
         if not (ingest and curate and tokenizer and pack and model and phases and evaluate):
             return None
@@ -337,11 +342,14 @@ class _Reader:
                 own["mixture"] = self._mixture(key, own["mixture"], common["mixture"])
             apart = (*own, "packing", "infilling")
             rest = merge(common["training"], {k: v for k, v in values.items() if k not in apart})
-            data = self._make(key, PhaseData, own)
-            training = self._make(key, PhaseConfig, {**_scaled(rest, scale), "name": str(name)})
+            if "attention" in rest:
+                self.mistakes.append(f"{key}.attention: it belongs to packing")
             packing = self._make(
                 f"{key}.packing", PackingConfig, _over(common["packing"], values, "packing") or {}
             )
+            rest["attention"] = packing.attention if packing else "across"
+            data = self._make(key, PhaseData, own)
+            training = self._make(key, PhaseConfig, {**_scaled(rest, scale), "name": str(name)})
             infilling = None
             if fill := _over(common["infilling"], values, "infilling"):
                 infilling = self._make(f"{key}.infilling", InfillingConfig, fill)
@@ -399,17 +407,27 @@ class _Reader:
             )
         return model
 
-    def _check_phases(self, phases: list[Phase], model: ModelConfig | None) -> None:
+    def _check_phases(
+        self, phases: list[Phase], model: ModelConfig | None, pack: PackConfig | None
+    ) -> None:
         if "annotate" in self.raw and "synthesize" not in self.raw:
             self.mistakes.append("annotate: its good examples come from a synthesize section")
         order = [str(name) for name in self.raw["phases"]] if phases else []
         for phase in phases:
             key, data = f"phases.{phase.name}", phase.data
             earlier = order[: order.index(phase.name)]
-            if phase.name in ("corpus", "synthetic"):
+            if phase.name in ("corpus", "synthetic", "heldout"):
                 self.mistakes.append(f"{key}: pack-{phase.name} has that name, call it otherwise")
             if data.init is not None and data.init not in earlier:
                 self._check_init(f"{key}.init", data.init, model)
+            if phase.training.optimizer_state == "keep" and "/" not in (data.init or ""):
+                begun = [p for p in phases if p.name == data.init]
+                if not begun or not begun[0].training.keep_optimizer:
+                    self.mistakes.append(
+                        f"{key}.optimizer_state: keep needs an init whose phase has keep_optimizer"
+                    )
+            if phase.infilling and phase.infilling.cut == "syntax" and not (pack and pack.nodes):
+                self.mistakes.append(f"{key}.infilling.cut: syntax needs pack.nodes: true")
             if (data.data is None) != bool(data.mixture):
                 both = "both, set data to null" if data.mixture else "neither"
                 self.mistakes.append(f"{key}: either data or a mixture, there are {both}")
@@ -478,7 +496,8 @@ class _Reader:
             elif source.repeat != 1.0:
                 self.mistakes.append(f"{where}.repeat: it needs data: selected")
         if len(selected) > 1:
-            self.mistakes.append(f"{key}: only one source can be selected, {selected} are")
+            which = " and ".join(selected)
+            self.mistakes.append(f"{key}: only one source can be selected, {which} are")
 
     def _check_stage(self, key: str, data: str) -> None:
         if data == "selected" and "annotate" not in self.raw:
@@ -501,25 +520,34 @@ def _over(common: Raw, values: Mapping[str, Any], key: str) -> Any:
 
 
 def _scaled(training: Raw, scale: Scale) -> Raw:
-    """A phase's training with its tokens and the steps of its schedule times `scale`."""
+    """A phase's training with its tokens, steps and learning rates times `scale`."""
     scaled = dict(training)
     if "tokens" in training:
-        tokens = read_count(training["tokens"])
-        known = isinstance(tokens, int) and scale.tokens != 1
-        scaled["tokens"] = max(1, round(tokens * scale.tokens)) if known else tokens
-    if "schedule" in training and scale.steps != 1:
-        scaled["schedule"] = _scaled_steps(training["schedule"], scale.steps)
+        scaled["tokens"] = _times(training["tokens"], scale.tokens)
+    if "schedule" in training:
+        scaled["schedule"] = _scaled_schedule(training["schedule"], scale)
+    if isinstance(warmup := training.get("batch_warmup"), Mapping) and "tokens" in warmup:
+        scaled["batch_warmup"] = {**warmup, "tokens": _times(warmup["tokens"], scale.tokens)}
     return scaled
 
 
-def _scaled_steps(schedule: Any, factor: float) -> Any:
+def _times(tokens: Any, factor: float) -> Any:
+    tokens = read_count(tokens)
+    scaled = isinstance(tokens, int) and factor != 1
+    return max(1, round(tokens * factor)) if scaled else tokens
+
+
+def _scaled_schedule(schedule: Any, scale: Scale) -> Any:
     if isinstance(schedule, list):  # the pieces of a chain
-        return [_scaled_steps(piece, factor) for piece in schedule]
+        return [_scaled_schedule(piece, scale) for piece in schedule]
     if not isinstance(schedule, Mapping):
         return schedule
-    return {
-        key: max(1, round(value * factor))
-        if key in ("warmup_steps", "decay_steps", "steps") and isinstance(value, int) and value
-        else _scaled_steps(value, factor)
-        for key, value in schedule.items()
-    }
+    scaled = dict(schedule)
+    for key, value in schedule.items():
+        if key in _STEPS and isinstance(value, int) and value:
+            scaled[key] = max(1, round(value * scale.steps))
+        elif key in _RATES and isinstance(value, int | float):
+            scaled[key] = value * scale.learning_rate
+        else:
+            scaled[key] = _scaled_schedule(value, scale)
+    return scaled

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import re
+from bisect import bisect_right
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -82,8 +83,9 @@ def step(run: Path, phase: str, number: int) -> list[Row]:
 
     A row for each run of a document's tokens, in the order of the samples: `sample` (its number in
     the phase), `part` (of the mixture), `folder` (of tokens); `id`, `repo`, `path`, `language`;
-    `start` and `end`, which of the document's `tokens` the run holds; `revision` (the commit or
-    version), `license` and `source` of the document, null where its Documents are gone.
+    `start` and `end`, which of the document's `tokens` the run holds, and `form`, `plain` or the
+    order of its infilling (`PSM`, `SPM`); `revision` (the commit or version), `license` and
+    `source` of the document, null where its Documents are gone.
 
     Raises FirnlineError where the phase or the step is not there.
     """
@@ -99,7 +101,8 @@ def step(run: Path, phase: str, number: int) -> list[Row]:
             f"phase {phase} has no step {number:,}", mend=f"give 1 to {config.steps:,}"
         )
     rows: list[Row] = []
-    for sample in _samples_of_step(config, number):
+    first = config.first_sample(number - 1)
+    for sample in range(first, first + config.batch_at(number - 1)):
         part, own = mixture.find(sample)
         # The last sample is cut where the phase's tokens end; a sample has one token more.
         left = config.tokens - sample * config.sequence_length + 1
@@ -115,11 +118,6 @@ def step(run: Path, phase: str, number: int) -> list[Row]:
         for row in here:
             row |= known[row["id"]]
     return [_plain({**row, "folder": row["folder"].name}) for row in rows]
-
-
-def _samples_of_step(config: PhaseConfig, number: int) -> range:
-    first = (number - 1) * config.batch_sequences
-    return range(first, min(first + config.batch_sequences, config.samples))
 
 
 def _documents(run: Path, folder: Path, keys: pa.Array) -> dict[bytes, Row]:
@@ -236,8 +234,7 @@ def _phases(run: Path) -> Iterator[tuple[PhaseConfig, Mixture]]:
         if DATA not in inputs:
             continue
         data = PhaseRecord.model_validate_json(inputs[DATA])
-        values = {k: v for k, v in manifest["config"].items() if k in PhaseConfig.model_fields}
-        config = PhaseConfig.model_validate(values)
+        config = PhaseConfig.model_validate(manifest["config"]["phase"])
         found = {}
         for name, source in data.sources.items():
             marked = inputs[f"{TOKENS}{name}"]
@@ -270,7 +267,9 @@ def _phases(run: Path) -> Iterator[tuple[PhaseConfig, Mixture]]:
 
 def _seen(config: PhaseConfig, samples: Mixture, document: bytes) -> Row:
     numbers = samples.numbers_of(document, config.samples)
-    steps = sorted({int(number) // config.batch_sequences + 1 for number in numbers})
+    # Steps and samples both grow: the step of a sample is found by bisection, 1 is the first.
+    ends = range(1, config.steps + 1)
+    steps = sorted({bisect_right(ends, n, key=config.first_sample) + 1 for n in numbers.tolist()})
     return {
         "phase": config.name,
         "samples": len(numbers),

@@ -58,7 +58,7 @@ class SourceConfig(RowFilter):
 
     @model_validator(mode="after")
     def _repeat_is_allowed(self) -> SourceConfig:
-        if self.repeat > self.max_epochs:
+        if self.repeat > max(self.max_epochs, 1):
             raise ValueError(f"repeat ({self.repeat:g}) is above max_epochs ({self.max_epochs:g})")
         return self
 
@@ -155,6 +155,15 @@ class Mixture:
             if documents is not None and batch.documents is not None:
                 documents[turn.places] = batch.documents
         return Batch(ids, documents)
+
+    @property
+    def bytes_per_token(self) -> float:
+        """Bytes of content for each token that the mixture gives, on average."""
+        rates = []
+        for part, count in zip(self.parts, self.turns.counts, strict=True):
+            held = part.supply.values()
+            rates.append(count * sum(one.bytes for one in held) / sum(one.tokens for one in held))
+        return sum(rates) / sum(self.turns.counts)
 
     def epochs(self, samples: int) -> dict[str, float]:
         """How often the samples 0 to `samples - 1` go through each part, by its name."""
