@@ -33,11 +33,17 @@ COMMANDS = [
     "arrange",
     "synthesize",
     "tokenizer",
+    "import-tokenizer",
+    "extend-tokenizer",
+    "compare-tokenizers",
     "pack",
     "annotate",
     "select",
     "train",
     "evaluate",
+    "average",
+    "resize",
+    "presets",
     "report",
     "why",
 ]
@@ -305,6 +311,54 @@ def test_training_goes_on_from_a_stage(
     stats = call(*words).json["stats"]
     assert stats["parameters"] == answers["train"].json["stats"]["parameters"]
     assert stats["first_loss"] < answers["train"].json["stats"]["first_loss"]
+
+
+def test_a_tokenizer_is_taken_over_extended_and_the_model_with_it(
+    chain: tuple[Path, dict[str, Answer]], tmp_path: Path
+) -> None:
+    run, answers = chain
+    taken = call("import-tokenizer", run / "tokenizer", "--out", tmp_path / "taken", "--json")
+    assert taken.json["stats"]["vocabulary_size"] == 400
+    words = ["extend-tokenizer", tmp_path / "taken", "--token", "<|tool|>", "--json"]
+    more = call(*words, "--out", tmp_path / "more").json["stats"]
+    assert (more["added"], more["vocabulary_size"]) == ({"<|tool|>": 400}, 401)
+    twice = refused(call(*words, "--token", "<|tool|>", "--out", tmp_path / "x"))
+    assert "<|tool|>" in twice
+    words = ["resize", run / "train", "--tokenizer", tmp_path / "more"]
+    assert call(*words, "--out", tmp_path / "model").status == 0
+    call("pack", run / "curate", "--tokenizer", tmp_path / "more", "--out", tmp_path / "pack")
+    words = ["train", tmp_path / "pack", "--tokenizer", tmp_path / "more", "--init"]
+    words += [tmp_path / "model", "--budget", "1k", "--sequence-length", 32, "--peak", "1e-3"]
+    words += ["--batch-sequences", 4, "--packing", "method=best_fit", "--infilling", "rate=0.5"]
+    stats = call(*words, "--out", tmp_path / "trained", "--json").json["stats"]
+    assert stats["first_loss"] < answers["train"].json["stats"]["first_loss"]
+
+
+def test_checkpoints_are_averaged(chain: tuple[Path, dict[str, Answer]], tmp_path: Path) -> None:
+    from safetensors.numpy import load_file
+
+    run, _ = chain
+    assert call("average", run / "train", run / "train", "--out", tmp_path / "mean").status == 0
+    mean = load_file(tmp_path / "mean" / "model.safetensors")
+    one = load_file(run / "train" / "checkpoint" / "model.safetensors")
+    assert all((mean[name] == one[name]).all() for name in one)
+    assert "not empty" in refused(call("average", run / "train", "--out", tmp_path / "mean"))
+
+
+def test_tokenizers_are_compared(chain: tuple[Path, dict[str, Answer]]) -> None:
+    run, answers = chain
+    words = ["compare-tokenizers", run / "curate", "--tokenizer", run / "tokenizer"]
+    rows = call(*words, "--json").json
+    assert [row["language"] for row in rows] == ["all", "Python"]
+    assert rows[0]["tokens"] == answers["tokenizer"].json["stats"]["tokens"]
+    twice = ["--tokenizer", run / "tokenizer"]
+    assert "are called 'tokenizer' (write NAME=FOLDER)" in refused(call(*words, *twice))
+
+
+def test_presets_are_listed_beside_what_was_published() -> None:
+    shown = call("presets").out
+    assert re.search(r"llama-3-8b +8,030,261,248 +8,030,261,248", shown)
+    assert call("presets", "--json").json["gemma-2-2b"] == 2_614_341_888
 
 
 def test_faults_of_ours_keep_their_traceback(monkeypatch: pytest.MonkeyPatch, bare: Path) -> None:

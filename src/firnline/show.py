@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE_HEAD
@@ -44,6 +44,27 @@ def print_results(results: Mapping[str, Any]) -> None:
     stdout.print(table)
     if reason := results.get("pass_at_1_skipped"):
         stdout.print(f"pass@1 was not measured: {reason}", highlight=False)
+
+
+def print_table(lines: Sequence[Sequence[str]]) -> None:
+    """Lines of cells under the first of them; cells of digits stand to the right."""
+    table = Table(box=SIMPLE_HEAD)
+    for place, column in enumerate(lines[0]):
+        digits = any(line[place][:1].isdigit() for line in lines[1:])
+        table.add_column(column, justify="right" if digits else "left")
+    for line in lines[1:]:
+        table.add_row(*line)
+    stdout.print(table)
+
+
+def print_step(rows: Sequence[Mapping[str, Any]]) -> None:
+    """What an optimizer step saw, as `firnline.why.step` tells it."""
+    lines = [["sample", "source", "repository", "path", "revision", "language", "tokens"]]
+    for row in rows:
+        span = f"{row['start']:,} to {row['end']:,} of {row['tokens']:,}"
+        where = (row["repo"], row["path"], row["revision"] or "", row["language"])
+        lines.append([f"{row['sample']:,}", row["part"], *where, span])
+    print_table(lines)
 
 
 def print_plan(answer: Mapping[str, Any]) -> None:

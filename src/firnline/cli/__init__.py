@@ -15,7 +15,7 @@ from firnline.errors import FirnlineError
 
 # Importing registers the commands, in the order of --help.
 # isort: off
-from firnline.cli import runs, data, models, explain  # noqa: F401
+from firnline.cli import runs, data, tokens, models, explain  # noqa: F401
 # isort: on
 
 # What the file system refuses wherever a path is given.

@@ -13,6 +13,7 @@ from firnline.cli.options import (
     AsJson,
     app,
 )
+from firnline.errors import FirnlineError
 
 
 @app.command()
@@ -28,13 +29,31 @@ def report(
 @app.command()
 def why(
     run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
-    wanted: Annotated[str, typer.Argument(metavar="PATH_OR_ID", help="A path, its end, or an id.")],
+    wanted: Annotated[
+        str | None, typer.Argument(metavar="PATH_OR_ID", help="A path, its end, or an id.")
+    ] = None,
+    step: Annotated[
+        int | None, typer.Option(min=1, help="What this optimizer step of --phase saw.")
+    ] = None,
+    phase: Annotated[str | None, typer.Option(help="The phase of --step.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Explain one document: every rule it met, with the value measured, and when it trained."""
-    from firnline.why import why as explain
+    """Explain one document, every rule it met and when it trained; or one step's documents."""
+    from firnline import why as explain
 
-    found = explain(run_folder, wanted)
+    if (wanted is None) == (step is None) or (step is None) != (phase is None):
+        raise FirnlineError(
+            "nothing to explain, or two things at once",
+            mend="give a path or an id, or --phase NAME --step N",
+        )
+    if step is not None and phase is not None:
+        rows = explain.step(run_folder, phase, step)
+        if as_json:
+            print(json.dumps(rows))
+        else:
+            show.print_step(rows)
+        return
+    found = explain.why(run_folder, str(wanted))
     if as_json:
         print(json.dumps(found))
         return

@@ -1,8 +1,9 @@
-"""Commands for tokens, training and evaluation."""
+"""Commands for models: training, evaluation, means of checkpoints, published shapes."""
 
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +13,6 @@ from firnline import show
 from firnline.cli.options import (
     AsJson,
     Benchmarks,
-    Documents,
     Out,
     Seed,
     Set,
@@ -22,47 +22,10 @@ from firnline.cli.options import (
     checkpoint_folder,
     configure,
     finish,
+    named_folders,
 )
 from firnline.errors import FirnlineError
 from firnline.settings import make, merge, parse_settings, read_count
-
-
-@app.command()
-def tokenizer(
-    documents: Documents,
-    out: Out,
-    vocabulary_size: Annotated[int, typer.Option(min=1, help="Entries, specials included.")],
-    seed: Seed = 0,
-    settings: Set = [],
-    workers: Workers = None,
-    as_json: AsJson = False,
-) -> None:
-    """Train a byte-level BPE tokenizer on Documents."""
-    from firnline.tokens import train
-
-    config = configure(train.TokenizerConfig, settings, vocabulary_size=vocabulary_size, seed=seed)
-    finish(train.run(config, documents, out, workers=workers), as_json)
-
-
-@app.command()
-def pack(
-    documents: Documents,
-    tokenizer_folder: TokenizerFolder,
-    out: Out,
-    order: Annotated[
-        Path | None, typer.Option(help="An arrange folder; its order is then `dependency`.")
-    ] = None,
-    settings: Set = [],
-    workers: Workers = None,
-    as_json: AsJson = False,
-) -> None:
-    """Encode Documents into token shards."""
-    from firnline.tokens import pack as packing
-
-    given = "dependency" if order is not None else None
-    config = configure(packing.PackConfig, settings, order=given)
-    result = packing.run(config, documents, tokenizer_folder, out, order=order, workers=workers)
-    finish(result, as_json)
 
 
 @app.command()
@@ -87,6 +50,16 @@ def train(
         Path | None, typer.Option(help="A checkpoint to start from, instead of a fresh model.")
     ] = None,
     seed: Seed = 0,
+    packed: Annotated[
+        list[str],
+        typer.Option(
+            "--packing", metavar="KEY=VALUE", help="`method=best_fit`, `attention=masked`; repeat."
+        ),
+    ] = [],
+    infilled: Annotated[
+        list[str],
+        typer.Option("--infilling", metavar="KEY=VALUE", help="Such as `rate=0.5`; repeat."),
+    ] = [],
     settings: Set = [],
     as_json: AsJson = False,
 ) -> None:
@@ -94,13 +67,24 @@ def train(
     from firnline.model import checkpoint
     from firnline.model.config import ModelConfig
     from firnline.model.presets import PRESETS
-    from firnline.tokens.samples import Samples, check
+    from firnline.tokens.infilling import InfillingConfig
+    from firnline.tokens.packing import PackingConfig
+    from firnline.tokens.samples import Samples
     from firnline.tokens.tokenizer import Tokenizer
     from firnline.training import stage
     from firnline.training.phase import PhaseConfig
 
-    check(tokens, Tokenizer.load(tokenizer_folder))
-    samples = Samples(tokens, sequence_length=sequence_length, seed=seed, phase=name)
+    packing = make(PackingConfig, parse_settings(packed, "--packing"))
+    infilling = make(InfillingConfig, parse_settings(infilled, "--infilling")) if infilled else None
+    samples = Samples(
+        tokens,
+        sequence_length=sequence_length,
+        seed=seed,
+        phase=name,
+        packing=packing,
+        infilling=infilling,
+        tokenizer=Tokenizer.load(tokenizer_folder),
+    )
     if init is not None:
         if preset or shape:
             raise FirnlineError("--init and a shape", mend="leave out --preset and --model")
@@ -128,7 +112,11 @@ def train(
         model,
         samples,
         out,
-        inputs={"tokens": tokens},
+        inputs={
+            "tokens": tokens,
+            "packing": packing.model_dump_json(),
+            "infilling": infilling.model_dump_json() if infilling else "none",
+        },
         init=init,
         tokenizer_file=tokenizer_folder / "tokenizer.json",
     )
@@ -157,14 +145,7 @@ def evaluate(
     from firnline.evaluation import stage
     from firnline.tokens.tokenizer import Tokenizer
 
-    folders: dict[str, Path] = {}
-    for text in models:
-        name, equals, path = text.partition("=")
-        folder = Path(path if equals else text)
-        name = name if equals else folder.name
-        if name in folders:
-            raise FirnlineError(f"two models are called {name!r}", mend="write NAME=FOLDER")
-        folders[name] = checkpoint_folder(folder)
+    folders = {name: checkpoint_folder(path) for name, path in named_folders(models).items()}
     own = tokenizer_folder or next(iter(folders.values()))
     config = configure(stage.EvaluateConfig, settings, benchmarks=benchmarks, seed=seed)
     result = stage.run(
@@ -174,3 +155,53 @@ def evaluate(
         finish(result, as_json)
         return
     show.print_results(json.loads((result.folder / "results.json").read_text()))
+
+
+@app.command()
+def average(
+    checkpoints: Annotated[list[Path], typer.Argument(help="Checkpoints, oldest first.")],
+    out: Out,
+) -> None:
+    """Write the mean of checkpoints of one model."""
+    from firnline.training.checkpoint_mean import average_checkpoints
+
+    average_checkpoints([checkpoint_folder(folder) for folder in checkpoints], out)
+
+
+@app.command()
+def resize(
+    folder: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="A checkpoint folder.")],
+    tokenizer_folder: TokenizerFolder,
+    out: Out,
+) -> None:
+    """Give a model the vocabulary of an extended tokenizer; new rows are the mean of the old."""
+    from firnline.model import checkpoint
+    from firnline.model.vocabulary import resize_vocabulary
+    from firnline.tokens.tokenizer import Tokenizer
+
+    size = Tokenizer.load(tokenizer_folder).vocabulary_size
+    model = checkpoint.load(checkpoint_folder(folder))
+    checkpoint.save(resize_vocabulary(model, max(size, model.config.vocabulary_size)), out)
+    shutil.copyfile(tokenizer_folder / "tokenizer.json", out / "tokenizer.json")
+
+
+@app.command()
+def presets(as_json: AsJson = False) -> None:
+    """The shapes that have a name, their parameters, and the counts that were published."""
+    from firnline.model.config import parameter_count
+    from firnline.model.counts import parameter_table
+    from firnline.model.presets import PRESETS
+
+    published = {row.name: row for row in parameter_table()}
+    own = {name: parameter_count(shape) for name, shape in PRESETS.items()}
+    counts = own | {name: row.ours for name, row in published.items()}
+    if as_json:
+        print(json.dumps(counts))
+        return
+    lines = [["name", "parameters", "published"]]
+    for name, count in counts.items():
+        row = published.get(name)
+        theirs = row.published if row else ""
+        shown = f"{theirs:,}" if isinstance(theirs, int) else theirs
+        lines.append([name, f"{count:,}", shown])
+    show.print_table(lines)

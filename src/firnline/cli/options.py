@@ -10,6 +10,7 @@ import typer
 from pydantic import BaseModel
 
 from firnline import show
+from firnline.errors import FirnlineError
 from firnline.settings import make, merge, parse_settings
 from firnline.stage import StageResult
 
@@ -49,6 +50,21 @@ def checkpoint_folder(folder: Path) -> Path:
     """The checkpoint folder that a path means: itself, or the one inside a training stage."""
     inside = folder / "checkpoint"
     return inside if inside.is_dir() else folder
+
+
+def named_folders(texts: list[str]) -> dict[str, Path]:
+    """Folders by name, from `FOLDER` (its own name) or `NAME=FOLDER`."""
+    folders: dict[str, Path] = {}
+    for text in texts:
+        name, equals, path = text.partition("=")
+        folder = Path(path if equals else text)
+        name = name if equals else folder.name
+        if name in folders:
+            raise FirnlineError(
+                f"two of {', '.join(texts)} are called {name!r}", mend="write NAME=FOLDER"
+            )
+        folders[name] = folder
+    return folders
 
 
 def finish(result: StageResult, as_json: bool) -> None:
