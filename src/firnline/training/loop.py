@@ -105,7 +105,7 @@ def train(
             say(f"phase {config.name}: going on from step {done:,} of {config.steps:,}")
             states.load(state, model, optimizer)
         elif optimizer_from is not None:
-            state_files.load_kept(optimizer_from, model, optimizer, ranks)
+            state_files.load_kept(optimizer_from, config, model, optimizer, ranks)
 
         def save() -> None:
             metrics.sync()
@@ -143,6 +143,7 @@ def train(
                 with closing(MetricsFile(folder / "spikes.jsonl")) as ledger:
                     ledger.write(note)
             if verdict.action == "stop":
+                states.wait()
                 raise _stopped_by(verdict.reason, config, done, rate, states.saved)
             if verdict.action == "go on":
                 optimizer.step()
@@ -186,9 +187,8 @@ def train(
         metrics.sync()
         if config.keep_optimizer:
             end = State(done, config.samples, threads, ranks.count)
-            state_files.keep_optimizer(
-                folder / "optimizer", config.name, end, model, optimizer, ranks
-            )
+            kept = folder / "optimizer"
+            state_files.keep_optimizer(kept, config, end, model, optimizer, ranks)
         trained = parallel.plain(model, task.build, ranks)
         if config.averaging and trained is not None:
             average(config.averaging, states.to_average(), trained)

@@ -99,7 +99,7 @@ class States:
                 _remove(leftover)
         for marker in finished:
             try:
-                state = read_marker(marker, self.phase)
+                state = read_marker(marker, self.config)
                 check_files(marker)
             except DamagedError as error:
                 say(f"phase {self.phase}: {error.what}; it is not used")
@@ -161,7 +161,7 @@ class States:
         written.result()
         if not self.ranks.first:
             return
-        mark(folder, self.phase, state)
+        mark(folder, self.config, state)
         markers = _finished(self.folder)
         kept = {path.with_suffix(".json") for path in self.to_average()}
         kept.update(markers[: self.config.keep_checkpoints])
@@ -226,7 +226,7 @@ def begin(folder: Path, tensors: Mapping[str, Tensor], ranks: Ranks) -> Future[A
 
 def keep_optimizer(
     folder: Path,
-    phase: str,
+    config: PhaseConfig,
     state: State,
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
@@ -235,33 +235,43 @@ def keep_optimizer(
     """Writes the optimizer's state alone, for a phase that goes on with it."""
     begin(folder, tensors_of(model, optimizer, weights=False), ranks).result()
     if ranks.first:
-        mark(folder, phase, state)
+        mark(folder, config, state)
 
 
 def load_kept(
-    folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, ranks: Ranks
+    folder: Path,
+    config: PhaseConfig,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    ranks: Ranks,
 ) -> None:
     """Reads what `keep_optimizer` wrote. Raises FirnlineError where it is damaged, or of another
     model or optimizer."""
     marker = folder.with_suffix(".json")
     read_marker(marker, None)
     check_files(marker)
+    name = json.loads(marker.read_text())["settings"]["optimizer"]["name"]
+    if name != config.optimizer.name:
+        raise FirnlineError(
+            f"{folder} is the state of {name}, phase {config.name} has {config.optimizer.name}",
+            mend="set optimizer_state: reset, or the same optimizer",
+        )
     load_tensors(folder, model, optimizer, ranks=ranks, weights=False)
 
 
-def mark(folder: Path, phase: str, state: State) -> None:
+def mark(folder: Path, config: PhaseConfig, state: State) -> None:
     """Writes the marker that says that the folder is whole."""
     files = {path.name: _digest(path) for path in sorted(folder.iterdir())}
-    about = {"format": FORMAT, "phase": phase, **asdict(state), "files": files}
-    write_json(folder.with_suffix(".json"), about)
+    about = {"format": FORMAT, "phase": config.name, "settings": config.what(), **asdict(state)}
+    write_json(folder.with_suffix(".json"), about | {"files": files})
 
 
-def read_marker(marker: Path, phase: str | None) -> State:
+def read_marker(marker: Path, config: PhaseConfig | None) -> State:
     """The state that a marker names. Raises DamagedError where it cannot be read, FirnlineError
-    where it is of another format or phase (None: any)."""
+    where it is of another format or phase, or of other settings (None: any)."""
     try:
         about: dict[str, Any] = json.loads(marker.read_text())
-        form, name = about["format"], about["phase"]
+        form, name, settings = about["format"], about["phase"], about["settings"]
         state = State(**{key: int(about[key]) for key in State.__annotations__})
     except (OSError, ValueError, KeyError, TypeError):
         raise DamagedError(f"{marker} is damaged") from None
@@ -270,9 +280,17 @@ def read_marker(marker: Path, phase: str | None) -> State:
             f"{marker} is a state of format {form}, this code writes {FORMAT}",
             mend="go on with the code that wrote it, or remove the folder to begin again",
         )
-    if phase is not None and name != phase:
+    if config is not None and name != config.name:
         raise FirnlineError(
-            f"{marker} is a state of phase {name}, not of {phase}", mend="choose another folder"
+            f"{marker} is a state of phase {name}, not of {config.name}",
+            mend="choose another folder",
+        )
+    if config is not None and settings != config.what():
+        mine = config.what()
+        keys = sorted(key for key in mine | settings if mine.get(key) != settings.get(key))
+        raise FirnlineError(
+            f"{marker} was saved with other settings: {', '.join(keys)}",
+            mend="go on with those, or choose another folder",
         )
     return state
 
