@@ -74,17 +74,17 @@ class Trackers:
         self, config: TrackingConfig, folder: Path, *, phase: str, settings: Mapping[str, Any]
     ) -> None:
         check_installed(config)
-        openers: list[Callable[[], _Tracker]] = []
+        openers: dict[str, Callable[[], _Tracker]] = {}
         if config.tensorboard:
-            openers.append(lambda: _TensorBoard(folder / "tensorboard"))
+            openers["tensorboard"] = lambda: _TensorBoard(folder / "tensorboard")
         if (wandb := config.wandb) is not None:
-            openers.append(lambda: _Wandb(wandb, folder, phase, settings))
-        self._trackers: list[_Tracker] = []
-        for opener in openers:
+            openers["wandb"] = lambda: _Wandb(wandb, folder, phase, settings)
+        self._trackers: dict[str, _Tracker] = {}
+        for name, opener in openers.items():
             try:
-                self._trackers.append(opener())
+                self._trackers[name] = opener()
             except Exception as error:
-                _say_why("tracking", error)
+                _say_why(name, error)
         if self._trackers:
             for row in rows_of(folder / "metrics.jsonl"):
                 self.write(row)
@@ -96,20 +96,20 @@ class Trackers:
             for key, value in row.items()
             if key != "step" and isinstance(value, int | float) and math.isfinite(value)
         }
-        for tracker in list(self._trackers):
+        for name, tracker in list(self._trackers.items()):
             try:
                 tracker.write(row["step"], values)
             except Exception as error:
-                _say_why(tracker.name, error)
-                self._trackers.remove(tracker)
+                _say_why(name, error)
+                del self._trackers[name]
 
     def close(self) -> None:
         """Lets each tracker write what it holds back."""
-        for tracker in self._trackers:
+        for name, tracker in self._trackers.items():
             try:
                 tracker.close()
             except Exception as error:
-                _say_why(tracker.name, error)
+                _say_why(name, error)
         self._trackers.clear()
 
 
@@ -119,16 +119,12 @@ def _say_why(name: str, error: Exception) -> None:
 
 
 class _Tracker(Protocol):
-    name: str
-
     def write(self, step: int, values: Mapping[str, float]) -> None: ...
 
     def close(self) -> None: ...
 
 
 class _TensorBoard:
-    name = "tensorboard"
-
     def __init__(self, folder: Path) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
@@ -144,8 +140,6 @@ class _TensorBoard:
 
 
 class _Wandb:
-    name = "wandb"
-
     def __init__(
         self, config: WandbConfig, folder: Path, phase: str, settings: Mapping[str, Any]
     ) -> None:
