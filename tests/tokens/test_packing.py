@@ -74,34 +74,41 @@ def test_best_fit_is_that_of_brute_force(sizes: list[int], capacity: int) -> Non
 
 def cut_slowly(tokens, groups, length, reserve, whole_only):
     """Chunks as lists of (document, start, tokens), with the tokens that each takes."""
-    chunks: list[list[tuple[int, int, int]]] = []
-    sizes: list[int] = []
-    joinable = None
-    for document, (size, group) in enumerate(zip(tokens, groups, strict=True)):
-        start = 0
-        while size - start > length + 1:
-            chunks.append([(document, start, length + 1)])
-            sizes.append(length + 1)
-            start += length
-            joinable = None
-        if start and size - start == 1:
-            continue
-        extra = 0 if start and whole_only else reserve
-        takes = min(size - start + extra, length + 1)
-        if joinable == group and sizes[-1] + takes <= length + 1:
-            chunks[-1].append((document, start, size - start))
-            sizes[-1] += takes
+    capacity = length + 1
+    runs: list[tuple[int, int, int, int]] = []  # document, start, tokens, tokens taken
+    for document, size in enumerate(tokens):
+        starts = [0] if size <= capacity else range(0, size - 1, length)
+        for start in starts:
+            held = min(size - start, capacity)
+            extra = 0 if start and whole_only and start + held == size else reserve
+            runs.append((document, start, held, min(held + extra, capacity)))
+    together: list[list[tuple[int, int, int, int]]] = []
+    for run in runs:
+        last = together[-1] if together else []
+        fits = sum(each[3] for each in last) + run[3] <= capacity
+        if last and groups[last[0][0]] == groups[run[0]] and fits:
+            last.append(run)
         else:
-            chunks.append([(document, start, size - start)])
-            sizes.append(takes)
-            joinable = group
-    return chunks, sizes
+            together.append([run])
+    chunks: list[list[tuple[int, int, int, int]]] = []
+    for chunk in together:
+        room = capacity - sum(run[3] for run in chunk)
+        if not capacity // 32 < room < capacity // 4:
+            chunks.append(chunk)
+            continue
+        for place, run in enumerate(chunk):
+            if place and sum(each[3] for each in chunks[-1]) + run[3] <= capacity // 4:
+                chunks[-1].append(run)
+            else:
+                chunks.append([run])
+    shapes = [[run[:3] for run in chunk] for chunk in chunks]
+    return shapes, [sum(run[3] for run in chunk) for chunk in chunks]
 
 
 @settings(max_examples=200, deadline=None)
 @given(
-    documents=st.lists(st.tuples(st.integers(1, 30), st.integers(0, 2)), max_size=30),
-    length=st.integers(1, 12),
+    documents=st.lists(st.tuples(st.integers(1, 90), st.integers(0, 2)), max_size=40),
+    length=st.integers(1, 70),
     reserve=st.integers(0, 4),
     whole_only=st.booleans(),
 )
@@ -207,7 +214,7 @@ def test_best_fit_keeps_groups_together_and_in_order(grouped: Path) -> None:
     for number in range(samples.samples_per_epoch):
         paths = [int(piece.path) for piece in samples.documents(number)]
         steps.update(b - a for a, b in itertools.pairwise(paths) if a % 40 == b % 40)
-    assert steps[40] > 200
+    assert steps[40] > 150
     assert steps[40] > 0.9 * steps.total()
 
 

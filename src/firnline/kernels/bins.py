@@ -20,8 +20,10 @@ def cut_chunks(
     `tokens` and `groups` are those of the documents in their order. A sequence holds length + 1
     tokens. A longer document becomes runs of that many, each beginning with the last token of the
     one before, and what remains; any other document is one run. Runs of one group follow one
-    another in a chunk as long as it fits; full ones stand alone. Each run takes `reserve` tokens
-    more, or what there is; with `whole_only`, what remains of a long document takes none.
+    another in a chunk as long as it fits; full ones stand alone. A chunk that leaves a little of a
+    sequence, more than a 32nd and less than a quarter, would be hard to fill up: it is parted into
+    chunks of at most a quarter. Each run takes `reserve` tokens more, or what there is; with
+    `whole_only`, what remains of a long document takes none.
 
     Returns the document, first token and tokens of each run, the first run of each chunk (one more
     at the end) and the tokens that each chunk takes.
@@ -33,34 +35,45 @@ def cut_chunks(
     document = np.empty(runs, dtype=np.int32)
     start = np.empty(runs, dtype=np.int32)
     taken = np.empty(runs, dtype=np.int32)
-    first = np.empty(runs + 1, dtype=np.int32)
-    size = np.empty(runs, dtype=np.int32)
-    run = chunk = 0
-    open_group = -1
+    charge = np.empty(runs, dtype=np.int32)
+    group = np.empty(runs, dtype=np.int32)
+    run = 0
     for place in range(len(tokens)):
         at, left = 0, tokens[place]
         while left > capacity:
             document[run], start[run], taken[run] = place, at, capacity
-            first[chunk], size[chunk] = run, capacity
+            charge[run], group[run] = capacity, groups[place]
             run += 1
-            chunk += 1
             at += length
             left -= length
-            open_group = -1
-        if at and left == capacity - length:  # its one token was the last target before
+        if at and left == 1:  # it was the last target before
             continue
-        extra = 0 if at and whole_only else reserve
-        charge = min(left + extra, capacity)
         document[run], start[run], taken[run] = place, at, left
-        if groups[place] == open_group and size[chunk - 1] + charge <= capacity:
-            size[chunk - 1] += charge
-        else:
-            first[chunk], size[chunk] = run, charge
-            chunk += 1
-            open_group = groups[place]
+        charge[run] = min(left + (0 if at and whole_only else reserve), capacity)
+        group[run] = groups[place]
         run += 1
-    first[chunk] = run
-    return document[:run], start[:run], taken[:run], first[: chunk + 1], size[:chunk]
+    runs = run
+    first = np.empty(runs + 1, dtype=np.int32)
+    size = np.empty(runs, dtype=np.int32)
+    chunk = run = 0
+    while run < runs:
+        stop, together = run, 0
+        while stop < runs and group[stop] == group[run] and together + charge[stop] <= capacity:
+            together += charge[stop]
+            stop += 1
+        room = capacity - together
+        largest = capacity // 4 if capacity // 32 < room < capacity // 4 else capacity
+        first[chunk], size[chunk] = run, charge[run]
+        for k in range(run + 1, stop):
+            if size[chunk] + charge[k] <= largest:
+                size[chunk] += charge[k]
+            else:
+                chunk += 1
+                first[chunk], size[chunk] = k, charge[k]
+        chunk += 1
+        run = stop
+    first[chunk] = runs
+    return document[:runs], start[:runs], taken[:runs], first[: chunk + 1], size[:chunk]
 
 
 @kernel

@@ -25,6 +25,13 @@ def copy_runs(
 
 
 @kernel
+def mark_runs(out: NDArray[np.int32], places: Integers, lengths: Integers, marks: Integers) -> None:
+    """Writes each run's mark `length` times, from its place on."""
+    for run in range(len(places)):
+        out[places[run] : places[run] + lengths[run]] = marks[run]
+
+
+@kernel
 def place_in_sequences(
     samples: Integers,
     lengths: Integers,

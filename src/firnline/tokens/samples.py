@@ -2,8 +2,9 @@
 
 The loader's whole state is one number. In each epoch the groups of documents come in a new
 order, the documents of a group too (Arctic-SnowCoder, section 2.2: files of one language and
-repository, concatenated in random order), unless the index gives their places; the concatenation
-is cut into sequences, and the sequences are permuted, so that a batch mixes groups.
+repository, concatenated in random order), unless the index gives their places. Put on end and
+cut, or fitted whole into sequences (`packing.py`), and infilled or not (`placing.py`), they
+become sequences, which are permuted, so that a batch mixes groups.
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ import numpy.typing as npt
 from firnline.batch import Batch
 from firnline.errors import FirnlineError
 from firnline.kernels.infilling import OPENING, PLAIN, PSM, SPM, write_forms
+from firnline.kernels.runs import mark_runs
 from firnline.tokens.folder import TokenFolder, read_settings
 from firnline.tokens.infilling import Infiller, InfillingConfig
-from firnline.tokens.packing import BestFit, Concatenated, PackingConfig, count_on
+from firnline.tokens.packing import BestFit, Concatenated, PackingConfig
 from firnline.tokens.placing import (
     BLOCK_TOKENS,
     InfilledInBlocks,
@@ -52,15 +54,16 @@ class Piece(NamedTuple):
 
 
 class Samples:
-    """Samples of `sequence_length + 1` tokens; neighbours in the stream share one token.
+    """Samples of `sequence_length + 1` tokens: inputs and targets share all but two of them.
 
-    So each token but the first of an epoch is predicted exactly once, save the last
-    `(epoch_tokens - 1) % sequence_length`, which fill no sequence. Numbers beyond an epoch go on
-    in the next one, with another order.
+    Numbers beyond an epoch go on in the next one, with another order. Every epoch has
+    `samples_per_epoch` samples. On end and cut, neighbours in the stream share one token, so each
+    token but the first of an epoch is predicted exactly once, save the last
+    `(epoch_tokens - 1) % sequence_length`, which fill no sequence, and what infilling pushes out.
 
-    Memory: 20 bytes for each document (28 with places, 24 with parts), and 16 more for each of the
-    two latest epochs; tokens are mapped, not read. A sample costs one search among the documents,
-    wherever it lies.
+    Memory: 20 bytes for each document (28 with places, 24 with parts), 8 more for infilling, and
+    what packing takes (see `Concatenated` and `BestFit`); tokens are mapped, not read. A sample
+    costs the same wherever it lies.
     """
 
     def __init__(
@@ -139,7 +142,7 @@ class Samples:
                 inside = np.arange(len(size)) - opens
                 if self.packing.attention == "across":
                     inside[:] = 0
-                documents.reshape(-1)[count_on(places, size)] = np.repeat(inside, size)
+                mark_runs(documents.reshape(-1), places, size, inside)
         return Batch(ids, documents)
 
     def epochs(self, samples: int) -> dict[str, float]:
