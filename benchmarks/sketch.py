@@ -77,7 +77,7 @@ LARGEST_FILE = 1 << 20
 Pair = tuple[int, int]
 
 # What opens a comment by language, and what closes it where its line's end does not; of the
-# languages that most of the files are in. In others no header is looked for, by us neither.
+# languages that most of the files are in.
 _C_LIKE = ("//", "/*", "*/")
 SIGNS = {
     **dict.fromkeys(("Python", "Ruby", "Shell", "Perl", "YAML", "TOML"), ("#", "(?!)", "(?!)")),
@@ -163,7 +163,9 @@ def gather(folder: Path | None, limit_bytes: int) -> list[Document]:
             total += len(content)
             if total >= limit_bytes:
                 break
-    result = [Document(seen[content], content) for content in sorted(seen)]
+    # Any other language is given to us as text, so that no header is looked for there.
+    named = {content: name if name in SIGNS else "Text" for content, name in seen.items()}
+    result = [Document(named[content], content) for content in sorted(seen)]
     rng.shuffle(result)
     return result
 
