@@ -81,7 +81,8 @@ def test_the_batch_is_whole_after_the_tokens_to_within_a_batch(batches: Batches)
 
 def test_a_ramp_of_the_size_of_gpt_3() -> None:
     """32 thousand to 3.2 million tokens over 8 billion: positions at once, mean batch as sized."""
-    batches = Batches(1600, 2048, BatchWarmup(first_sequences=16, tokens=8_000_000_000))
+    warmup = BatchWarmup.model_validate({"first_sequences": 16, "tokens": "8B"})
+    batches = Batches(1600, 2048, warmup)
     assert batches.warmup_steps == -(-2 * 8_000_000_000 // ((16 + 1600) * 2048))
     tokens = batches.first_sample(batches.warmup_steps) * 2048
     assert abs(tokens - 8_000_000_000) < 1600 * 2048

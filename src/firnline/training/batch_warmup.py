@@ -15,6 +15,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from firnline.settings import Count
+
 
 class BatchWarmup(BaseModel):
     """From `first_sequences` to the phase's whole batch over about `tokens` tokens."""
@@ -26,7 +28,7 @@ class BatchWarmup(BaseModel):
     stairs that are `stride_sequences` high and each as many tokens long."""
     first_sequences: int = Field(ge=1)
     """Samples of the first optimizer step."""
-    tokens: int = Field(ge=1)
+    tokens: Count = Field(ge=1)
     """Tokens after which the batch is whole, to within a batch."""
     stride_sequences: int = Field(default=1, ge=1)
     """Batches differ from the first by a multiple of this: micro-batch times ranks, say."""
