@@ -141,11 +141,14 @@ def test_a_token_folder_and_a_checkpoint_from_elsewhere(
     ]
     assert rerun(tiny_recipe, run, *settings) == ["train-mixed"]
     assert {row["folder"] for row in step(run, "mixed", 1)} == {"elsewhere"}
+    taken = [f"tokenizer.folder={mixed_run / 'tokenizer'}", *settings]  # the same bytes
+    assert rerun(tiny_recipe, run, *taken)[0] == "tokenizer"
+    assert step(run, "mixed", 1)[0]["folder"] == "elsewhere"
     vocabulary = ["tokenizer.sample_mib=0.25"]  # another tokenizer of the same size
     with pytest.raises(FirnlineError, match="elsewhere was packed with tokenizer"):
         rerun(tiny_recipe, run, *settings, *vocabulary)
     settings[0] = "phases.mixed.mixture={better: null, made: null, best: null, all: 1}"
-    with pytest.raises(FirnlineError, match=r"checkpoint was trained with tokenizer"):
+    with pytest.raises(FirnlineError, match="checkpoint was trained with another tokenizer"):
         rerun(tiny_recipe, run, *settings, *vocabulary)
 
 

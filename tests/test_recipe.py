@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tokenizers
 import yaml
+from tokenizers import decoders, models, pre_tokenizers
 
 from firnline import recipe
 from firnline.errors import FirnlineError
@@ -14,6 +16,7 @@ from firnline.model import checkpoint
 from firnline.model.llama import Llama
 from firnline.model.presets import PRESETS
 from firnline.tokens.mixture import shares
+from firnline.tokens.train import TokenizerConfig
 
 
 def mistakes(raw: dict[str, Any]) -> list[str]:
@@ -45,7 +48,7 @@ def test_to_code_or_not_to_code_s_numbers() -> None:
     """Sections 2.3 and 3.1 to 3.5 of the paper."""
     base = recipe.load("text-and-code")
     (pretrain,) = base.phases
-    assert (base.tokenizer.vocabulary_size, base.model.context) == (256_000, 8192)
+    assert (base.model.vocabulary_size, base.model.context) == (256_000, 8192)
     assert base.model == PRESETS["to-code-470m"]
     larger = recipe.load("text-and-code", ["model.preset=to-code-2.8b"])
     assert larger.model == PRESETS["to-code-2.8b"]
@@ -144,6 +147,7 @@ def test_settings_change_a_recipe() -> None:
     )
     assert changed.phase("beta").training.tokens == 64_000
     assert changed.phase("beta").data.repeat == 2
+    assert isinstance(changed.tokenizer, TokenizerConfig)
     assert changed.curate.seed == changed.tokenizer.seed == 7
 
 
@@ -154,6 +158,7 @@ def test_recipes_extend_one_another(tmp_path: Path) -> None:
     (tmp_path / "above.yaml").write_text(yaml.safe_dump(above))
     loaded = recipe.load(str(tmp_path / "above.yaml"))
     assert loaded.name == "above"
+    assert isinstance(loaded.tokenizer, TokenizerConfig)
     assert loaded.tokenizer.vocabulary_size == loaded.model.vocabulary_size == 2048
     assert loaded.phase("beta").data.repeat == 3
     assert loaded.phase("beta").data.init == "alpha"
@@ -326,6 +331,28 @@ def test_a_checkpoint_of_another_shape_is_refused(tmp_path: Path) -> None:
     key = "phases.alpha.init"
     assert f"{key}: {tmp_path} has layers 4, the recipe's model has 3" in lines
     assert f"{key}: {tmp_path} has heads 2, the recipe's model has 4" in lines
+
+
+def test_a_tokenizer_from_elsewhere(tmp_path: Path) -> None:
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    vocabulary = {content: n for n, content in enumerate(["<|endoftext|>", *sorted(alphabet)])}
+    made = tokenizers.Tokenizer(models.BPE(vocabulary, []))
+    made.add_special_tokens(["<|endoftext|>"])
+    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    made.decoder = decoders.ByteLevel()
+    made.save(str(tmp_path / "tokenizer.json"))
+    given = f"tokenizer.folder={tmp_path}"
+    assert recipe.load("quickstart", [given]).model.vocabulary_size == 257
+    assert recipe.load("quickstart", [given, "model.vocabulary_size=320"]).phases
+    with pytest.raises(FirnlineError) as caught:
+        recipe.load("quickstart", [given, "model.vocabulary_size=100", "infilling={rate: 0.5}"])
+    lines = caught.value.details
+    assert "model.vocabulary_size: 100 is less than the tokenizer's 257" in lines
+    missing = "fim_prefix, fim_middle, fim_suffix"
+    assert f"phases.alpha.infilling: the tokenizer has no {missing}; extend it" in lines
+    with pytest.raises(FirnlineError) as caught:
+        recipe.load("quickstart", ["tokenizer.folder=/absent"])
+    assert any(line.startswith("tokenizer.folder: ") for line in caught.value.details)
 
 
 def test_an_annotator_needs_examples() -> None:

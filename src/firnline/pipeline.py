@@ -7,6 +7,7 @@ on (firnline.stage).
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -20,13 +21,15 @@ from firnline.documents import atomic_path, write_json
 from firnline.errors import FirnlineError
 from firnline.recipe import Phase, Recipe, Selection
 from firnline.report import page
-from firnline.stage import StageResult
+from firnline.stage import StageResult, Stats, Workspace, run_stage
+from firnline.tokens.import_tokenizer import describe
 from firnline.tokens.infilling import InfillingConfig
 from firnline.tokens.mixture import Mixture, SourceConfig, open_mixture
 from firnline.tokens.pack import PackConfig
 from firnline.tokens.packing import PackingConfig
 from firnline.tokens.samples import Samples
 from firnline.tokens.tokenizer import Tokenizer
+from firnline.tokens.train import TokenizerConfig
 
 # Inputs in the manifest of a training stage: what it read, and from which token folders.
 DATA = "data"
@@ -101,7 +104,7 @@ def _steps(recipe: Recipe, out: Path, workers: int | None) -> list[Step]:
     from firnline.curate import stage as curate
     from firnline.quality import stage as annotate
     from firnline.synthesis import stage as synthesize
-    from firnline.tokens import pack, train
+    from firnline.tokens import pack
 
     corpus, synthetic, tokenizer = out / "curate", out / "curate-synthetic", out / "tokenizer"
     steps = [
@@ -125,9 +128,7 @@ def _steps(recipe: Recipe, out: Path, workers: int | None) -> list[Step]:
         for name, documents in pairs[: 1 if made is None else 2]:
             ordering = partial(arrange.run, settings, documents, out / name, workers=workers)
             steps.append(Step(name, ordering))
-    steps.append(
-        Step("tokenizer", lambda: train.run(recipe.tokenizer, corpus, tokenizer, workers=workers))
-    )
+    steps.append(Step("tokenizer", partial(_tokenizer, recipe, corpus, tokenizer, workers)))
 
     def packing(
         name: str, documents: Path, order: str = "arrange", config: PackConfig = recipe.pack
@@ -173,6 +174,22 @@ def _steps(recipe: Recipe, out: Path, workers: int | None) -> list[Step]:
         steps.append(Step(f"train-{phase.name}", partial(_train, recipe, phase, out)))
     steps.append(Step("evaluate", partial(_evaluate, recipe, out, workers)))
     return steps
+
+
+def _tokenizer(recipe: Recipe, corpus: Path, out: Path, workers: int | None) -> StageResult:
+    """Trains the tokenizer, or takes over the one that the recipe names."""
+    from firnline.tokens import train
+
+    config = recipe.tokenizer
+    if isinstance(config, TokenizerConfig):
+        return train.run(config, corpus, out, workers=workers)
+    source = config.folder.expanduser() / "tokenizer.json"
+
+    def body(workspace: Workspace) -> Stats:
+        shutil.copyfile(source, workspace.folder / source.name)
+        return describe(Tokenizer.load(workspace.folder))
+
+    return run_stage("tokenizer", config, {"tokenizer": source}, out, body, room="tokens")
 
 
 def token_folders(phase: Phase, out: Path) -> dict[str, Path]:
@@ -270,15 +287,13 @@ def _train(recipe: Recipe, phase: Phase, out: Path) -> StageResult:
 
 
 def _check_vocabulary(init: Path, tokenizer: Tokenizer) -> None:
-    """Refuses weights whose embedding was trained with another tokenizer, where they say it."""
-    if (init / "tokenizer.json").is_file():
-        theirs = Tokenizer.load(init)
-        if theirs.digest != tokenizer.digest:
-            raise FirnlineError(
-                f"{init} was trained with tokenizer {theirs.digest}, {tokenizer.folder} is "
-                f"{tokenizer.digest}",
-                mend="start from a checkpoint with this tokenizer, or import its tokenizer",
-            )
+    """Refuses weights whose embedding was trained with other entries, where they say it."""
+    said = (init / "tokenizer.json").is_file()
+    if said and Tokenizer.load(init).token_bytes != tokenizer.token_bytes:
+        raise FirnlineError(
+            f"{init} was trained with another tokenizer than {tokenizer.folder}",
+            mend="name the checkpoint's own, imported, as tokenizer.folder",
+        )
 
 
 def _write_epochs(phase: Phase, samples: Mixture, path: Path) -> None:

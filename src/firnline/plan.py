@@ -182,7 +182,7 @@ def _memory(model: ModelConfig, phase: Phase, device: Device) -> float:
 
 def _disk(recipe: Recipe, corpus_bytes: int) -> float:
     """GiB of the run folder: documents of each stage, token shards, checkpoints."""
-    token_bytes = 2 if recipe.tokenizer.vocabulary_size <= 1 << 16 else 4
+    token_bytes = 2 if recipe.model.vocabulary_size <= 1 << 16 else 4
     chosen = sum(phase.selection.tokens for phase in recipe.phases if phase.selection)
     documents = (2 * corpus_bytes + chosen * _BYTES_PER_TOKEN) * _PARQUET_RATIO
     shards = (corpus_bytes / _BYTES_PER_TOKEN + 2 * chosen) * token_bytes

@@ -30,10 +30,11 @@ from firnline.quality.stage import AnnotateConfig
 from firnline.settings import complaints, merge, parse_settings, read_count
 from firnline.synthesis.stage import SynthesisConfig
 from firnline.tokens.folder import read_settings
-from firnline.tokens.infilling import InfillingConfig
+from firnline.tokens.infilling import SENTINELS, InfillingConfig
 from firnline.tokens.mixture import MOST_EPOCHS, SourceConfig, check_language_share, shares
 from firnline.tokens.pack import PackConfig
 from firnline.tokens.packing import PackingConfig
+from firnline.tokens.tokenizer import Tokenizer
 from firnline.tokens.train import TokenizerConfig
 from firnline.training.phase import PhaseConfig
 
@@ -67,6 +68,16 @@ _RATES = ("peak", "floor", "start", "to")
 OVERLAYS = ("laptop",)
 # Said once, at the top of the recipe, for every section that has the field.
 _SHARED = ("seed", "benchmarks")
+
+
+class GivenTokenizer(BaseModel):
+    """A tokenizer from elsewhere, in place of one that is trained on the corpus."""
+
+    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
+
+    folder: Path
+    """A tokenizer folder: of another run, or as `firnline import-tokenizer` and `extend-tokenizer`
+    make it. Its `tokenizer.json` is taken as it is."""
 
 
 class PhaseData(BaseModel):
@@ -163,7 +174,7 @@ class Recipe:
     ingest: IngestConfig
     curate: CurateConfig
     synthesize: SynthesisConfig | None
-    tokenizer: TokenizerConfig
+    tokenizer: TokenizerConfig | GivenTokenizer
     pack: PackConfig
     annotate: AnnotateConfig | None
     model: ModelConfig
@@ -269,7 +280,7 @@ class _Reader:
         if curate is not None:
             self.mistakes.extend(f"curate.{line}" for line in rules.check(curate))
         synthesize = self._section("synthesize", SynthesisConfig) if "synthesize" in raw else None
-        tokenizer = self._section("tokenizer", TokenizerConfig)
+        tokenizer = self._tokenizer()
         pack = self._section("pack", PackConfig)
         annotate = self._section("annotate", AnnotateConfig) if "annotate" in raw else None
         phases = self._phases()
@@ -323,6 +334,23 @@ class _Reader:
         except ValidationError as error:
             self.mistakes.extend(complaints(error, key))
             return None
+
+    def _tokenizer(self) -> TokenizerConfig | GivenTokenizer | None:
+        """Settings of the tokenizer; `given` is the one that comes from elsewhere."""
+        self.given: Tokenizer | None = None
+        values = self.raw.get("tokenizer")
+        if not isinstance(values, Mapping) or values.get("folder") is None:
+            rest = values
+            if isinstance(values, Mapping):
+                rest = {key: value for key, value in values.items() if key != "folder"}
+            return self._make("tokenizer", TokenizerConfig, rest or {})
+        settings = self._make("tokenizer", GivenTokenizer, {"folder": values["folder"]})
+        if settings is not None:
+            try:
+                self.given = Tokenizer.load(settings.folder.expanduser())
+            except FirnlineError as error:
+                self.mistakes.append(f"tokenizer.folder: {error}")
+        return settings
 
     def _phases(self) -> list[Phase]:
         found = self.raw.get("phases")
@@ -379,7 +407,9 @@ class _Reader:
                 sources[str(name)] = merge(shared, own) if isinstance(shared, Mapping) else shared
         return sources
 
-    def _model(self, tokenizer: TokenizerConfig | None, phases: list[Phase]) -> ModelConfig | None:
+    def _model(
+        self, tokenizer: TokenizerConfig | GivenTokenizer | None, phases: list[Phase]
+    ) -> ModelConfig | None:
         values = self.raw.get("model")
         if not isinstance(values, Mapping):
             self.mistakes.append("model: a mapping with a preset or a shape")
@@ -392,7 +422,14 @@ class _Reader:
                 return None
             shape = PRESETS[preset].model_dump()
         own = {key: value for key, value in values.items() if key != "preset"}
-        if tokenizer is not None:
+        if self.given is not None:  # rows beyond it are a public model's spare ones
+            entries = self.given.vocabulary_size
+            size = own.setdefault("vocabulary_size", entries)
+            if isinstance(size, int) and size < entries:
+                self.mistakes.append(
+                    f"model.vocabulary_size: {size:,} is less than the tokenizer's {entries:,}"
+                )
+        elif isinstance(tokenizer, TokenizerConfig):
             if "vocabulary_size" in own:
                 self.mistakes.append("model.vocabulary_size: it is the tokenizer's, leave it out")
             own["vocabulary_size"] = tokenizer.vocabulary_size
@@ -425,6 +462,12 @@ class _Reader:
                 if not begun or not begun[0].training.keep_optimizer:
                     self.mistakes.append(
                         f"{key}.optimizer_state: keep needs an init whose phase has keep_optimizer"
+                    )
+            if phase.infilling and self.given is not None:
+                missing = [role for role in SENTINELS if role not in self.given.roles]
+                if missing:
+                    self.mistakes.append(
+                        f"{key}.infilling: the tokenizer has no {', '.join(missing)}; extend it"
                     )
             if phase.infilling and phase.infilling.cut == "syntax" and not (pack and pack.nodes):
                 self.mistakes.append(f"{key}.infilling.cut: syntax needs pack.nodes: true")
