@@ -21,6 +21,7 @@ from firnline.documents import document_shards, read_columns, write_table
 from firnline.errors import FirnlineError
 from firnline.languages import LANGUAGES
 from firnline.tokens import pack
+from firnline.tokens.infilling import InfillingConfig
 from firnline.tokens.mixture import Mixture, SourceConfig, open_mixture, shares
 from firnline.tokens.packing import PackingConfig
 from firnline.tokens.rows import Quality, RowFilter, choose
@@ -54,7 +55,9 @@ def index_of(folder: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def mixture_of(folder: Path, sources: dict[str, Any], tokens: int, **given: Any) -> Mixture:
+def mixture_of(
+    folder: Path, sources: dict[str, Any], tokens: int, *, length: int = LENGTH, **given: Any
+) -> Mixture:
     made = {name: SourceConfig.model_validate(values) for name, values in sources.items()}
     return open_mixture(
         made,
@@ -62,7 +65,7 @@ def mixture_of(folder: Path, sources: dict[str, Any], tokens: int, **given: Any)
         phase="alpha",
         seed=3,
         tokens=tokens,
-        sequence_length=LENGTH,
+        sequence_length=length,
         **given,
     )
 
@@ -317,6 +320,27 @@ def test_documents_of_masked_batches_come_through(folder: Path) -> None:
         pieces = mixture.documents(3 + place)
         expected = np.repeat(np.arange(len(pieces)), [p.end - p.start for p in pieces])
         assert batch.documents[place].tolist() == expected.tolist()
+
+
+def test_infilled_and_best_fit_samples_come_through(folder: Path, tokenizer_folder: Path) -> None:
+    """Sample n of a mixture is its source's own sample, whatever the packing."""
+    settings: dict[str, Any] = {
+        "packing": PackingConfig(method="best_fit", attention="masked"),
+        "infilling": InfillingConfig(rate=0.9),
+        "tokenizer": Tokenizer.load(tokenizer_folder),
+    }
+    mixture = mixture_of(folder, HALVES, 200 * 512, length=512, **settings)
+    ids, documents = mixture.batch(40, 20)
+    assert documents is not None and (documents == -1).any()  # padding
+    forms: Counter[str] = Counter()
+    for place in range(20):
+        part, own = mixture.find(40 + place)
+        expected = part.samples.batch(own, 1)
+        assert np.array_equal(ids[place], expected.ids[0])
+        assert expected.documents is not None
+        assert np.array_equal(documents[place], expected.documents[0])
+        forms.update(piece.form for piece in mixture.documents(40 + place))
+    assert {"PSM", "SPM"} & forms.keys()
 
 
 def test_a_language_share_is_exact_and_the_others_keep_theirs(folder: Path) -> None:
