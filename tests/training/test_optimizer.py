@@ -17,7 +17,6 @@ from firnline.training.muon import Muon
 from firnline.training.optimizer import (
     OptimizerConfig,
     build,
-    optimizer_config,
     set_learning_rate,
     weights,
 )
@@ -124,15 +123,6 @@ def test_one_schedule_scales_both_rates_of_muon() -> None:
         for group in optimizer.param_groups
     ]
     assert found == [(14, "muon", 0.03, 0.3), (1, "adamw", 1e-3, 0.3), (5, "adamw", 1e-3, 0.0)]
-
-
-def test_settings_beside_the_section() -> None:
-    assert optimizer_config(None) == OptimizerConfig()
-    assert optimizer_config(None, beta2=0.99).beta2 == 0.99
-    given = OptimizerConfig(name="muon")
-    assert optimizer_config(given) is given
-    with pytest.raises(ValueError, match="give beta1, epsilon inside optimizer, not beside it"):
-        optimizer_config(given, beta1=0.5, epsilon=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -89,6 +89,6 @@ def test_the_peak_of_memory_grows_with_what_is_held() -> None:
 
 def test_bits_per_byte() -> None:
     """A model that gives each of 256 bytes the same chance needs 8 bits for each."""
-    assert bits_per_byte(math.log(256), tokens=10, size_bytes=10) == pytest.approx(8)
+    assert bits_per_byte(math.log(256), 1.0) == pytest.approx(8)
     # Four bytes to a token: a quarter of its bits.
-    assert bits_per_byte(math.log(2) * 6, tokens=100, size_bytes=400) == pytest.approx(1.5)
+    assert bits_per_byte(math.log(2) * 6, 4.0) == pytest.approx(1.5)

@@ -62,27 +62,6 @@ _MUON = (
 )
 
 
-def optimizer_config(
-    given: OptimizerConfig | None,
-    *,
-    beta1: float | None = None,
-    beta2: float | None = None,
-    epsilon: float | None = None,
-    weight_decay: float | None = None,
-) -> OptimizerConfig:
-    """A phase's optimizer from its own section or from single settings of AdamW beside it.
-
-    Raises ValueError where both are given, since one would be lost.
-    """
-    single = {"beta1": beta1, "beta2": beta2, "epsilon": epsilon, "weight_decay": weight_decay}
-    single = {key: value for key, value in single.items() if value is not None}
-    if given is None:
-        return OptimizerConfig.model_validate(single)
-    if single:
-        raise ValueError(f"give {', '.join(single)} inside optimizer, not beside it")
-    return given
-
-
 class Weights(NamedTuple):
     """A model's weights by what an optimizer does with them; each is in one list, in order."""
 

@@ -95,6 +95,6 @@ def peak_memory_bytes(device: str = "cpu") -> int:
     return most if sys.platform == "darwin" else most * 1024  # Linux counts in KiB
 
 
-def bits_per_byte(loss: float, tokens: int, size_bytes: int) -> float:
-    """A mean loss in nats for a token as bits for a byte of the text that the tokens spell."""
-    return loss / math.log(2) * tokens / size_bytes
+def bits_per_byte(loss: float, bytes_per_token: float) -> float:
+    """A mean loss in nats for a token as bits for a byte of the text that tokens spell."""
+    return loss / math.log(2) / bytes_per_token
