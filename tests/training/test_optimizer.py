@@ -18,7 +18,7 @@ from firnline.training.optimizer import (
     OptimizerConfig,
     build,
     set_learning_rate,
-    weights,
+    weight_kinds,
 )
 
 SHAPE: dict[str, Any] = {
@@ -35,7 +35,7 @@ SHAPE: dict[str, Any] = {
 def names(model: nn.Module) -> dict[str, set[str]]:
     """The names of a model's weights by kind."""
     by_id = {id(weight): name for name, weight in model.named_parameters()}
-    found = weights(model)._asdict().items()
+    found = weight_kinds(model)._asdict().items()
     return {kind: {by_id[id(weight)] for weight in some} for kind, some in found}
 
 

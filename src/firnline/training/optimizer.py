@@ -62,7 +62,7 @@ _MUON = (
 )
 
 
-class Weights(NamedTuple):
+class WeightKinds(NamedTuple):
     """A model's weights by what an optimizer does with them; each is in one list, in order."""
 
     hidden: list[nn.Parameter]
@@ -73,7 +73,7 @@ class Weights(NamedTuple):
     """Gains of norms, whatever their shape, and biases: never decayed."""
 
 
-def weights(model: nn.Module) -> Weights:
+def weight_kinds(model: nn.Module) -> WeightKinds:
     """Sorts the trained parameters of any model by what holds them.
 
     Embeddings are known by their class, gains by a class whose name speaks of a norm, output
@@ -81,7 +81,7 @@ def weights(model: nn.Module) -> Weights:
     """
     from torch import nn
 
-    found = Weights([], [], [])
+    found = WeightKinds([], [], [])
     seen: set[int] = set()
     for path, module in model.named_modules():
         for parameter in module.parameters(recurse=False):
@@ -109,7 +109,7 @@ def build(config: OptimizerConfig, model: nn.Module) -> torch.optim.Optimizer:
 
     from firnline.training.muon import Muon
 
-    hidden, outer, vectors = weights(model)
+    hidden, outer, vectors = weight_kinds(model)
     groups: list[dict[str, Any]] = [
         {"params": hidden, "weight_decay": config.weight_decay},
         {"params": outer, "weight_decay": config.weight_decay},
