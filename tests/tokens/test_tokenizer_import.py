@@ -376,10 +376,22 @@ def test_control_tokens_that_files_do_not_call_special(
     assert set(names) - set(tokenizer.special) == {"\n\n\n\n"}
 
 
+def test_added_tokens_that_gigatoken_does_not_follow(plain: dict[str, Any], tmp_path: Path) -> None:
+    """A token that counts as a whole word only: gigatoken 0.10 finds it inside words."""
+    plain["added_tokens"].append(_entry(1200, "wordy", False) | {"single_word": True})
+    source = _save(tmp_path / "source", plain)
+    assert not run(ImportConfig(), source, tmp_path / "out").stats["fast"]
+    reference = tokenizers.Tokenizer.from_file(str(source / "tokenizer.json"))
+    batch = ["a wordy, wordys and wordywordy", "wordy"]
+    _equal(Tokenizer.load(tmp_path / "out"), batch, lambda text: reference.encode(text).ids)
+
+
 def test_the_files_eos_token_decides_where_names_do_not(
     plain: dict[str, Any], tmp_path: Path
 ) -> None:
-    plain["added_tokens"] = [_entry(n, t, True) for n, t in enumerate(("<done>", "<|im_end|>"))]
+    plain["added_tokens"] = [
+        _entry(1200 + n, token, True) for n, token in enumerate(("<done>", "<|im_end|>"))
+    ]
     source = _save(tmp_path / "source", plain)
     with pytest.raises(FirnlineError, match=r"no special token .* ends a document") as caught:
         run(ImportConfig(), source, tmp_path / "out")
@@ -392,7 +404,7 @@ def test_the_files_eos_token_decides_where_names_do_not(
     stats = run(ImportConfig(roles={"end_of_text": "<|im_end|>"}), source, tmp_path / "out").stats
     assert stats["roles"] == {"end_of_text": "<|im_end|>"}
     # A chat model's file: the name that ends documents goes before its end of a turn.
-    plain["added_tokens"].append(_entry(2, "<|endoftext|>", True))
+    plain["added_tokens"].append(_entry(0, "<|endoftext|>", True))
     _save(source, plain)
     _save(source, {"eos_token": "<|im_end|>"}, "tokenizer_config.json")
     assert run(ImportConfig(), source, tmp_path / "out").stats["roles"]["end_of_text"] == (
@@ -434,6 +446,10 @@ def _bad_sources(folder: Path, good: dict[str, Any]) -> Iterator[tuple[str, Path
     yield "no added token '<x>'", source(good), ImportConfig(roles={"pad": "<x>"})
     clash = ImportConfig(special_tokens={"<x>": 300})
     yield "'<x>' has id 300; in .* 300 is ", source(good), clash
+    twice = [*good["added_tokens"], _entry(3, "<x>", True)]
+    yield "gives id 3 to .* and '<x>'", source(good | {"added_tokens": twice}), none
+    two = [*good["added_tokens"], _entry(1200, "(", True)]
+    yield r"gives '\(' the ids \d+ and 1200", source(good | {"added_tokens": two}), none
     moved = ImportConfig(special_tokens={"<|endoftext|>": 5000})
     yield "has id 5000; in .* it has id 0", source(good), moved
     yield "no tokenizer in .*: none of tokenizer.json", source({}, "other.json"), none

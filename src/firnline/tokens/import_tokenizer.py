@@ -6,6 +6,7 @@ a rank file of tiktoken. What comes out is a tokenizer folder like any other.
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -33,7 +34,7 @@ from firnline.tokens.tiktoken_ranks import (
     read_ranks,
     to_settings,
 )
-from firnline.tokens.tokenizer import PROBE, Tokenizer
+from firnline.tokens.tokenizer import Tokenizer
 
 # The words of `vocab.json` and `merges.txt` are cut by code that `tokenizer_class` names.
 _SPLIT_OF_CLASS: Mapping[str, Split] = {
@@ -105,7 +106,7 @@ def describe(tokenizer: Tokenizer) -> Stats:
         "control_tokens": len(tokenizer.special),
         "roles": {role: names[number] for role, number in tokenizer.roles.items()},
         "fast": tokenizer.fast,
-        "exact": tokenizer.decode_bytes(tokenizer.encode(PROBE)) == PROBE.encode(),
+        "exact": all(tokenizer.decode(tokenizer.encode(text)) == text for text in tokenizer.probes),
     }
 
 
@@ -242,8 +243,21 @@ def _with_control(config: ImportConfig, found: _Source, source: Path) -> dict[st
     for role, content in roles.items():
         added[content]["role"] = role
     entries = sorted(added.values(), key=lambda token: token["id"])
+    for one, other in itertools.pairwise(entries):
+        if one["id"] == other["id"]:
+            raise FirnlineError(
+                f"{source} gives id {one['id']} to {one['content']!r} and {other['content']!r}",
+                mend="fetch the file again, or take one of them out",
+            )
     # tokenizers numbers an added token anew unless the vocabulary holds it.
-    found.settings["model"]["vocab"] |= {token["content"]: token["id"] for token in entries}
+    vocabulary = found.settings["model"]["vocab"]
+    for token in entries:
+        known = vocabulary.setdefault(token["content"], token["id"])
+        if known != token["id"]:
+            raise FirnlineError(
+                f"{source} gives {token['content']!r} the ids {known} and {token['id']}",
+                mend="fetch the file again, or take one of them out",
+            )
     return found.settings | {"added_tokens": entries}
 
 

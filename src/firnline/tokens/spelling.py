@@ -96,7 +96,7 @@ def content_settings(settings: Settings, control: Collection[str]) -> dict[str, 
     added = settings.get("added_tokens") or []
     plain = [token for token in added if token["content"] not in control]
     # With an entry in the vocabulary a token keeps its id whatever tokens before it are gone.
-    model["vocab"] = model["vocab"] | {token["content"]: token["id"] for token in plain}
+    model["vocab"] = {token["content"]: token["id"] for token in plain} | model["vocab"]
     model["dropout"] = None
     out_of_reach = set(control)
     if spelling_of(settings) == "sentencepiece":  # `<0x0A>` in a text is six characters

@@ -46,7 +46,7 @@ SPECIAL_TOKENS = (
 
 # Every class a pre-tokenizer or normalizer can treat in its own way: gigatoken accepts some
 # settings that it does not follow (a Punctuation or Whitespace pre-tokenizer, for two).
-PROBE = (
+_PROBE = (
     "def f12(x345, *, _y=0x1F):  # It's, we'LL, don't\n\tif x != 'é' and y:\r\n\t\treturn  \n\n"
     "  naïve e\u0301 \ufb01 ＡＢＣ 中文字 かな العربية हिन्दी İı ſ K 🙂👩\u200d💻 ½ ² Ⅷ ٣\n"
     "a\u00a0b\u2003c\u2028d\ufeffe\x00f\x7f<a-b>==>>=//**__init__...   \t \t  \n\n\n   x"
@@ -142,6 +142,14 @@ class Tokenizer:
         assert spelling is not None
         return spelling
 
+    @cached_property
+    def probes(self) -> list[str]:
+        """Texts on which two encoders of these settings may differ."""
+        added = [token["content"] for token in self.settings.get("added_tokens") or []]
+        plain = [token for token in added if token not in self.special]
+        in_words = [f"{token}a{token}{token} {token}b \n{token}" for token in plain]
+        return [_PROBE + "".join(self.special), *_PROBE.split(" "), *in_words, "".join(plain)]
+
     @property
     def fast(self) -> bool:
         """Whether gigatoken encodes; else `tokenizers` does."""
@@ -203,16 +211,16 @@ class Tokenizer:
         """gigatoken's encoder, or None where it does not give the ids of `tokenizers`."""
         import gigatoken
 
-        probe = PROBE + "".join(self.special)
         try:
-            expected = self._reference.encode(probe, add_special_tokens=False).ids
+            encodings = self._reference.encode_batch_fast(self.probes, add_special_tokens=False)
         except Exception as error:  # tokenizers raises bare Exception
             raise FirnlineError(
                 f"cannot read {self.folder / 'tokenizer.json'}: {error}", mend="make it again"
             ) from error
         try:
             encoder = gigatoken.Tokenizer.from_json(self._content_json)
-            if encoder.encode(probe).tolist() == expected:
+            found = encoder.encode_batch(self.probes, parallel=False).to_list()
+            if found == [encoding.ids for encoding in encodings]:
                 return encoder
         except (RuntimeError, ValueError):  # a setting gigatoken refuses
             pass
