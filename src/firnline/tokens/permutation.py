@@ -7,11 +7,13 @@ promises the words of its bit generators, not the results of its `shuffle`.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from firnline.kernels.feistel import feistel
 
 Words = npt.NDArray[np.uint64]
 Integers = npt.NDArray[np.int64]
@@ -64,42 +66,19 @@ def permute(numbers: Integers, size: int, *key: str | int) -> Integers:
     A balanced Feistel network over the next power of four; a number that falls outside is sent
     on until it is inside (cycle walking), fewer than four times on average.
     """
-    return _walk(_feistel, numbers, size, key)
+    return feistel(numbers, size, *_network(size, key), False)
 
 
 def unpermute(numbers: Integers, size: int, *key: str | int) -> Integers:
     """What `permute` sends to each of `numbers`: its inverse, at the same cost."""
-    return _walk(_feistel_back, numbers, size, key)
+    return feistel(numbers, size, *_network(size, key), True)
 
 
-def _walk(
-    network: Callable[[Words, np.uint64, Words], Words],
-    numbers: Integers,
-    size: int,
-    key: tuple[str | int, ...],
-) -> Integers:
-    half = np.uint64(max(1, ((size - 1).bit_length() + 1) // 2))
-    rounds = random_words(_ROUNDS, *key, "permute")
-    sent = network(numbers.astype(np.uint64), half, rounds)
-    while (outside := np.flatnonzero(sent >= size)).size:
-        sent[outside] = network(sent[outside], half, rounds)
-    return sent.astype(np.int64)
-
-
-def _feistel(numbers: Words, half: np.uint64, rounds: Words) -> Words:
-    mask = np.uint64((1 << int(half)) - 1)
-    left, right = numbers >> half, numbers & mask
-    for word in rounds:
-        left, right = right, left ^ (mix(right ^ word) & mask)
-    return (left << half) | right
-
-
-def _feistel_back(numbers: Words, half: np.uint64, rounds: Words) -> Words:
-    mask = np.uint64((1 << int(half)) - 1)
-    left, right = numbers >> half, numbers & mask
-    for word in rounds[::-1]:
-        left, right = right ^ (mix(left ^ word) & mask), left
-    return (left << half) | right
+@lru_cache(maxsize=64)
+def _network(size: int, key: tuple[str | int, ...]) -> tuple[int, Words]:
+    """Half the network's bits, and the keys of its rounds."""
+    half = max(1, ((size - 1).bit_length() + 1) // 2)
+    return half, random_words(_ROUNDS, *key, "permute")
 
 
 def mix(words: Words) -> Words:
