@@ -129,6 +129,36 @@ def test_another_share_trains_again_and_the_same_does_not(
     assert rerun(tiny_recipe, run, half, masked) == ["train-mixed"]
 
 
+def test_growing_batches_of_infilled_and_padded_samples(
+    tiny_recipe: Path, mixed_run: Path, tmp_path: Path
+) -> None:
+    run = Path(shutil.copytree(mixed_run, tmp_path / "run"))
+    changed = rerun(
+        tiny_recipe,
+        run,
+        "phases.mixed.batch_warmup={first_sequences: 1, tokens: 1500}",
+        "phases.mixed.infilling={rate: 0.9, level: context}",
+        "phases.mixed.sequence_length=256",
+        "phases.mixed.packing={method: best_fit, attention: masked}",
+        "phases.mixed.evaluation={every_steps: 2, samples: 3}",
+        "model.context=256",
+    )
+    assert changed[0] == "pack-heldout" and changed[-1] == "train-mixed"
+    metrics = (run / "train-mixed" / "metrics.jsonl").read_text().splitlines()
+    tokens = [json.loads(line)["tokens"] for line in metrics]
+    steps = [step(run, "mixed", number) for number in range(1, len(tokens) + 1)]
+    samples = [sorted({row["sample"] for row in rows}) for rows in steps]
+    assert len(samples[0]) == 1
+    assert [number for own in samples for number in own] == list(range(20))
+    # What a step's samples predict is what its metrics count.
+    assert [min(256 * (own[-1] + 1), 5000) for own in samples] == tokens
+    assert {"PSM", "SPM"} & {row["form"] for rows in steps for row in rows}
+    key = steps[-1][0]["id"]
+    held = [n for n, rows in enumerate(steps, 1) if key in {row["id"] for row in rows}]
+    (found,) = [one for one in why(run, key)[0]["phases"] if one["phase"] == "mixed"]
+    assert found["steps"] == held[:10]
+
+
 def test_a_token_folder_and_a_checkpoint_from_elsewhere(
     tiny_recipe: Path, mixed_run: Path, tmp_path: Path
 ) -> None:
