@@ -145,7 +145,15 @@ def save_model(model: HeadedModel, folder: Path) -> None:
 
     Without its heads a model is a T5ForConditionalGeneration or a BertForMaskedLM.
     """
-    model.backbone.save_pretrained(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    model.backbone.config.save_pretrained(folder)
+    weights = {}
+    written = set()
+    for name, weight in model.backbone.state_dict(keep_vars=True).items():
+        if id(weight) not in written:  # what is tied is written once
+            weights[name] = weight.detach().contiguous()
+            written.add(id(weight))
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     save_file({k: v.contiguous() for k, v in model.heads.state_dict().items()}, folder / HEADS)
 
 
