@@ -513,6 +513,15 @@ def test_extending_keeps_every_id(
     assert [loaded.token_to_id(token) for token in after.special] == list(after.special.values())
 
 
+def test_extending_a_file_as_its_makers_wrote_it(sentencepiece: Path, tmp_path: Path) -> None:
+    """Its added tokens have no entry in the vocabulary; their ids must stay all the same."""
+    extend(ExtendConfig(tokens=("<note>",)), sentencepiece, tmp_path / "out")
+    before, after = Tokenizer(sentencepiece).special, Tokenizer(tmp_path / "out").special
+    loaded = tokenizers.Tokenizer.from_file(str(tmp_path / "out" / "tokenizer.json"))
+    assert dict(after) == {**before, "<note>": max(before.values()) + 1}
+    assert {token: loaded.token_to_id(token) for token in after} == dict(after)
+
+
 def test_extending_takes_reserved_slots(plain: dict[str, Any], tmp_path: Path) -> None:
     names = [f"<|reserved_special_token_{n}|>" for n in range(3)]
     plain["added_tokens"] += [_entry(1200 + n, name, True) for n, name in enumerate(names)]

@@ -156,5 +156,6 @@ def _with_tokens(settings: Settings, new: dict[str, int], roles: dict[Role, str]
     return {
         **settings,
         "added_tokens": sorted(entries, key=lambda entry: entry["id"]),
-        "model": settings["model"] | {"vocab": kept | new},
+        "model": settings["model"]
+        | {"vocab": {entry["content"]: entry["id"] for entry in entries} | kept},
     }
