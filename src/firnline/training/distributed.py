@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from functools import cache
 from typing import Any
 
 import torch
@@ -81,35 +80,38 @@ class Ranks:
         return init_device_mesh(self.device.type, shape, mesh_dim_names=names)
 
 
-@cache
+_joined: dict[str, Ranks] = {}
+
+
 def join(device: str | None = None, timeout_seconds: int = 600) -> Ranks:
     """The ranks that `torchrun` started, this one among them; one rank alone without it.
 
     `device` is `cpu` or `cuda` (default: cuda where there is one). A group lives as long as the
     process; a rank that waits `timeout_seconds` for another ends with an error.
     """
-    count, rank = (int(os.environ.get(key, value)) for key, value in _ENVIRONMENT)
-    place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    if place.type == "cuda":
-        if not torch.cuda.is_available():
-            raise FirnlineError("this machine has no CUDA device", mend="train with device: cpu")
-        place = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
-        torch.cuda.set_device(place)
+    kind = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise FirnlineError("this machine has no CUDA device", mend="train with device: cpu")
+    if kind not in _joined:
+        _joined[kind] = _join(kind, timedelta(seconds=timeout_seconds))
+    return _joined[kind]
+
+
+def _join(kind: str, timeout: timedelta) -> Ranks:
+    count, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
+    device = torch.device(kind)
+    if kind == "cuda":
+        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        torch.cuda.set_device(device)
     elif count == 1:
-        return Ranks(0, 1, place, None, None)
-    timeout = timedelta(seconds=timeout_seconds)
-    backend = "cpu:gloo,cuda:nccl" if place.type == "cuda" else "gloo"
+        return Ranks(0, 1, device, None, None)
+    backend = "cpu:gloo,cuda:nccl" if kind == "cuda" else "gloo"
     # One process alone needs no address to meet others at.
     alone = HashStore() if count == 1 else None
-    dist.init_process_group(
-        backend, store=alone, rank=rank, world_size=count, timeout=timeout, device_id=None
-    )
+    dist.init_process_group(backend, store=alone, rank=rank, world_size=count, timeout=timeout)
     atexit.register(_leave)
     control, checkpoints = (dist.new_group(backend="gloo", timeout=timeout) for _ in range(2))
-    return Ranks(rank, count, place, control, checkpoints)
-
-
-_ENVIRONMENT = (("WORLD_SIZE", "1"), ("RANK", "0"))
+    return Ranks(rank, count, device, control, checkpoints)
 
 
 def _leave() -> None:

@@ -161,7 +161,7 @@ def train(
             if verdict.action == "skip":
                 row["skipped"] = verdict.reason
             if about.epochs:
-                row["epoch"] = max(about.epochs(config.first_sample(done)).values())
+                row["epoch"] = max(about.epochs(config.first_sample(done)).values(), default=0.0)
             if about.bytes_per_token:
                 row["bits_per_byte"] = loss / math.log(2) / about.bytes_per_token
             row |= speed.row(used, time.perf_counter() - started)
