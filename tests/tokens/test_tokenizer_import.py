@@ -401,6 +401,10 @@ def test_the_files_eos_token_decides_where_names_do_not(
         _save(source, {"eos_token": eos, "pad_token": "<|im_end|>"}, "tokenizer_config.json")
         stats = run(ImportConfig(), source, tmp_path / "out").stats
         assert stats["roles"] == {"end_of_text": "<done>", "pad": "<|im_end|>"}
+    file = source / "tokenizer.json"  # what lies beside it counts just as well
+    assert run(ImportConfig(), file, tmp_path / "file").stats == stats
+    _save(source, {"eos_token": "<done>"}, "tokenizer_config.json")
+    assert "pad" not in run(ImportConfig(), file, tmp_path / "file").stats["roles"]
     stats = run(ImportConfig(roles={"end_of_text": "<|im_end|>"}), source, tmp_path / "out").stats
     assert stats["roles"] == {"end_of_text": "<|im_end|>"}
     # A chat model's file: the name that ends documents goes before its end of a turn.

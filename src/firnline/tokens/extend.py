@@ -55,7 +55,8 @@ def run(config: ExtendConfig, tokenizer_folder: Path, out: Path) -> StageResult:
         ids = [number for number, _ in slots] or [start + n for n in range(len(config.tokens))]
         added = dict(zip(config.tokens, ids, strict=True))
         with atomic_path(workspace.folder / "tokenizer.json") as temporary:
-            temporary.write_text(to_json(_with_tokens(settings, added, config.roles)))
+            text = to_json(_with_tokens(settings, added, config.roles))
+            temporary.write_text(text, encoding="utf-8")
         extended = Tokenizer.load(workspace.folder)
         return {**describe(extended), "added": added, "was": tokenizer.vocabulary_size}
 

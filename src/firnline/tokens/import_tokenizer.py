@@ -36,6 +36,7 @@ from firnline.tokens.tiktoken_ranks import (
 )
 from firnline.tokens.tokenizer import Tokenizer
 
+_BESIDE = ("merges.txt", "added_tokens.json", "special_tokens_map.json", "tokenizer_config.json")
 # The words of `vocab.json` and `merges.txt` are cut by code that `tokenizer_class` names.
 _SPLIT_OF_CLASS: Mapping[str, Split] = {
     "GPT2Tokenizer": "gpt2",
@@ -85,7 +86,7 @@ def run(config: ImportConfig, source: Path, out: Path) -> StageResult:
         found = _read(config, source)
         settings = _with_control(config, found, source)
         with atomic_path(workspace.folder / "tokenizer.json") as temporary:
-            temporary.write_text(to_json(settings))
+            temporary.write_text(to_json(settings), encoding="utf-8")
         try:
             tokenizer = Tokenizer.load(workspace.folder)
         except FirnlineError as error:
@@ -93,7 +94,11 @@ def run(config: ImportConfig, source: Path, out: Path) -> StageResult:
             raise FirnlineError(error.what.replace(work, str(source)), mend=error.mend) from error
         return describe(tokenizer)
 
-    return run_stage("import-tokenizer", config, {"source": source}, out, body, room="tokens")
+    inputs: dict[str, Path | str] = {"source": source}
+    if source.is_file():
+        beside = (source.with_name(name) for name in _BESIDE)
+        inputs |= {path.name: path for path in beside if path.is_file()}
+    return run_stage("import-tokenizer", config, inputs, out, body, room="tokens")
 
 
 def describe(tokenizer: Tokenizer) -> Stats:
