@@ -30,7 +30,7 @@ Words = npt.NDArray[np.uint64]
 
 SENTINELS: tuple[Role, ...] = ("fim_prefix", "fim_middle", "fim_suffix", "end_of_text")
 """Roles of the tokens that a form has beside its text's."""
-# Encoding in three parts can take a few tokens more than in one. 99% of real files take fewer.
+# Three parts can take more tokens than the whole: 2 on the median of real files, 6 at 99.9%.
 _MORE_TOKENS = 6
 _AT_ONCE = 1 << 22  # tokens spelled and encoded at once
 _GOLDEN = 0x9E3779B97F4A7C15

@@ -1,6 +1,6 @@
 """Nodes of documents' syntax trees, recorded when they are packed: what infilling by syntax cuts.
 
-Parsing runs at a few MB a second, so it is not for load time. `nodes.bin` in a token folder has
+Parsing takes a second for about 10 MB, so it is not for load time. `nodes.bin` in a token folder has
 for each row of the index NODES pairs of int32, the first byte of a node and the one after its last
 (counted from the document's beginning, path line included), then -1.
 """

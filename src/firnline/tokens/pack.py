@@ -84,7 +84,7 @@ class PackConfig(BaseModel):
     The tokens and bytes of the index count it; `header` is its share of the bytes."""
     nodes: bool = False
     """Parse each document and record nodes of its syntax tree, for infilling cut by syntax. Costs
-    a second for each 2 to 3 MB on a core."""
+    a second for each 7 to 12 MB on a core."""
     splits: tuple[str, ...] = ("train",)
     """Which documents are packed, where the corpus has a `split` column."""
 
