@@ -19,10 +19,12 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from firnline.errors import FirnlineError
+from firnline.kernels.infilling import cut_characters, cut_tokens
+from firnline.languages import LANGUAGES
 from firnline.tokens import pack, samples
 from firnline.tokens.infilling import InfillingConfig
 from firnline.tokens.packing import PackingConfig
-from firnline.tokens.permutation import shuffled_groups
+from firnline.tokens.permutation import random_words, shuffled_groups
 from firnline.tokens.samples import Piece, Samples
 from firnline.tokens.tokenizer import Tokenizer
 
@@ -398,7 +400,7 @@ def test_cuts_by_syntax_are_around_nodes(
         infilling=InfillingConfig(rate=1.0, spm_share=0, cut="syntax"),
         tokenizer=tokenizer,
     )
-    checked = 0
+    checked = by_lines = 0
     for number in range(source.samples_per_epoch):
         ids, at = source.batch(number, 1).ids[0].tolist(), 0
         for piece in source.documents(number):
@@ -416,8 +418,39 @@ def test_cuts_by_syntax_are_around_nodes(
                     span = (len(before) - header, len(before) + len(inside) - header)
                     assert span in spans_of(tree.root_node)
                     checked += 1
+                elif LANGUAGES[row["language"]].grammar is None:  # by lines
+                    assert before == b"" or not inside + after or before.endswith(b"\n")
+                    assert inside == b"" or not after or inside.endswith(b"\n")
+                    by_lines += 1
             at += size
     assert checked >= 2
+    assert by_lines >= 2
+
+
+@pytest.mark.parametrize("cut", ["token", "character", "line"])
+def test_cuts_are_uniform(cut: str) -> None:
+    """Two independent cuts among k places: any one twice 1 in k x k, any two of them 2."""
+    count = 64_000
+    states = random_words(count, "cuts")
+    headers = np.full(count, 2)
+    if cut == "token":  # id 1 begins inside a character, ids 5 and 6 make up the header
+        ids = np.tile(np.array([5, 6, 0, 1, 2, 3], dtype=np.uint32), count)
+        sizes, inside = np.ones(7, dtype=np.int64), np.array([0, 1, 0, 0, 0, 0, 0], dtype=np.uint8)
+        bounds = cut_tokens(ids, np.arange(count + 1) * 6, headers, states, sizes, inside)
+        places = [2, 4, 5, 6]
+    else:
+        text = "##é🙂x" if cut == "character" else "##ab\n\nlast"
+        places = [2, 4, 8, 9] if cut == "character" else [2, 5, 6, 10]
+        data = np.frombuffer(text.encode() * count, dtype=np.uint8)
+        offsets = np.arange(count + 1) * len(text.encode())
+        bounds = cut_characters(data, offsets, headers, states, cut == "line")
+    cuts = bounds[:-1].reshape(-1, 3)
+    pairs = Counter(map(tuple, (cuts[:, 1:] - cuts[:, :1]).tolist()))
+    expected = {(a, b): 1 + (a < b) for a in places for b in places if a <= b}
+    assert pairs.keys() == expected.keys()
+    for pair, share in expected.items():
+        mean = count * share / 16
+        assert abs(pairs[pair] - mean) < 5 * mean**0.5
 
 
 def spans_of(root: tree_sitter.Node) -> set[tuple[int, int]]:

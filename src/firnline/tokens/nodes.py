@@ -1,8 +1,8 @@
 """Nodes of documents' syntax trees, recorded when they are packed: what infilling by syntax cuts.
 
-Parsing takes a second for about 10 MB, so it is not for load time. `nodes.bin` in a token folder has
-for each row of the index NODES pairs of int32, the first byte of a node and the one after its last
-(counted from the document's beginning, path line included), then -1.
+Parsing takes a second for about 10 MB, so it is not for load time. `nodes.bin` in a token folder
+has for each row of the index NODES pairs of int32, the first byte of a node and the one after its
+last (counted from the document's beginning, path line included), then -1.
 """
 
 from __future__ import annotations
