@@ -19,7 +19,8 @@ from pydantic import BaseModel
 from firnline import progress
 from firnline.documents import atomic_path, write_json
 from firnline.errors import FirnlineError
-from firnline.recipe import Phase, Recipe, Selection
+from firnline.phases import Phase, Selection, checkpoint_folder
+from firnline.recipe import Recipe
 from firnline.report import page
 from firnline.stage import StageResult, Stats, Workspace, run_stage
 from firnline.tokens.import_tokenizer import describe
@@ -267,10 +268,11 @@ def _train(recipe: Recipe, phase: Phase, out: Path) -> StageResult:
         )
     init = None
     if phase.data.init is not None:
-        init = out / f"train-{phase.data.init}"
-        if "/" in phase.data.init:
-            init = Path(phase.data.init).expanduser()
+        init = checkpoint_folder(phase.data.init)
+        if init is not None:
             _check_vocabulary(init, Tokenizer.load(out / "tokenizer"))
+        else:
+            init = out / f"train-{phase.data.init}"
     result = stage.run(
         phase.training,
         recipe.model,

@@ -12,8 +12,9 @@ from firnline.curate import cost
 from firnline.documents import document_shards, parquet_file
 from firnline.errors import FirnlineError
 from firnline.model.config import ModelConfig, flops_per_token, parameter_count
+from firnline.phases import Phase
 from firnline.pipeline import open_samples, stage_names, token_folders
-from firnline.recipe import Phase, Recipe
+from firnline.recipe import Recipe
 from firnline.tokens.mixture import shares
 
 # Code at the tokenizers people train for it has three to four bytes to a token; counted low, so

@@ -6,19 +6,18 @@ else is replaced. `A+B` is B merged over A. Every mistake is reported at once, e
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from firnline.benchmarks.problems import locate
+from firnline.contradictions import contradictions
 from firnline.corpus.stage import IngestConfig
 from firnline.curate import rules
 from firnline.curate.stage import CurateConfig
@@ -26,12 +25,11 @@ from firnline.errors import FirnlineError
 from firnline.evaluation.stage import EvaluateConfig
 from firnline.model.config import ModelConfig
 from firnline.model.presets import PRESETS
+from firnline.phases import Phase, PhaseData, Scale, scaled
 from firnline.quality.stage import AnnotateConfig
-from firnline.settings import complaints, merge, parse_settings, read_count
+from firnline.settings import complaints, merge, parse_settings
 from firnline.synthesis.stage import SynthesisConfig
-from firnline.tokens.folder import read_settings
-from firnline.tokens.infilling import SENTINELS, InfillingConfig
-from firnline.tokens.mixture import MOST_EPOCHS, SourceConfig, check_language_share, shares
+from firnline.tokens.infilling import InfillingConfig
 from firnline.tokens.pack import PackConfig
 from firnline.tokens.packing import PackingConfig
 from firnline.tokens.tokenizer import Tokenizer
@@ -61,9 +59,6 @@ _KEYS = (
     "infilling",
     "scale",
 )
-# What `scale` multiplies in a schedule.
-_STEPS = ("warmup_steps", "decay_steps", "steps")
-_RATES = ("peak", "floor", "start", "to")
 # Packaged pieces of a recipe, to be put over whole ones: `balanced-then-text+laptop`.
 OVERLAYS = ("laptop",)
 # Said once, at the top of the recipe, for every section that has the field.
@@ -78,90 +73,6 @@ class GivenTokenizer(BaseModel):
     folder: Path
     """A tokenizer folder: of another run, or as `firnline import-tokenizer` and `extend-tokenizer`
     make it. Its `tokenizer.json` is taken as it is."""
-
-
-class PhaseData(BaseModel):
-    """Which documents a phase trains on, and where its weights come from."""
-
-    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
-
-    init: str | None = None
-    """An earlier phase whose last weights this one starts from, or a checkpoint folder by its path
-    (with a slash); null is a fresh model."""
-    data: Literal["corpus", "selected", "synthetic"] | None = None
-    """`corpus`: all that curation kept; `selected`: the best of it by score, per language, with the
-    corpus's language mix; `synthetic`: the documents of `synthesize`, after curation."""
-    mixture: dict[str, SourceConfig] = {}
-    """Several sources by name instead of `data`, each with its share of the tokens."""
-    repeat: float = Field(default=1.0, ge=1.0)
-    """How often `selected` or `synthetic` tokens are seen: `tokens / repeat` of them are taken."""
-    language_share: dict[str, float] = {}
-    """Share of tokens set for a language; the others keep their proportions."""
-    max_epochs: float = Field(default=MOST_EPOCHS, gt=0)
-    """How often `corpus` data may be seen in the phase; more is refused."""
-
-    @field_validator("language_share")
-    @classmethod
-    def _are_shares(cls, value: dict[str, float]) -> dict[str, float]:
-        return check_language_share(value)
-
-
-class Scale(BaseModel):
-    """A smaller (or larger) run of the same recipe: every phase is multiplied."""
-
-    model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
-
-    tokens: float = Field(default=1.0, gt=0)
-    """Times the tokens of each phase."""
-    steps: float = Field(default=1.0, gt=0)
-    """Times the steps that schedules give (warm-up, decay): another number where batches differ."""
-    learning_rate: float = Field(default=1.0, gt=0)
-    """Times the learning rates that schedules give: small models want larger ones."""
-
-
-@dataclass(frozen=True)
-class Phase:
-    """One phase: its data, how it becomes sequences, and its training."""
-
-    name: str
-    data: PhaseData
-    training: PhaseConfig
-    packing: PackingConfig
-    infilling: InfillingConfig | None
-
-    @property
-    def sources(self) -> dict[str, SourceConfig]:
-        """The sources that have a share; `data` alone is one source of that name."""
-        data = self.data
-        if data.data is None:
-            return {name: data.mixture[name] for name in shares(data.mixture)}
-        most = max(data.max_epochs, data.repeat)
-        return {
-            data.data: SourceConfig(share=1, data=data.data, repeat=data.repeat, max_epochs=most)
-        }
-
-    @property
-    def selection(self) -> Selection | None:
-        """What is selected for this phase, and how much; None where nothing is."""
-        data, tokens = self.data, self.training.tokens
-        if data.data in ("selected", "synthetic"):
-            budget = math.ceil(tokens / data.repeat)
-            return Selection(data.data, budget, data.language_share)
-        parts = shares(data.mixture) if data.data is None else {}
-        for name, share in parts.items():
-            source = data.mixture[name]
-            if source.data == "selected" and source.tokens is None:
-                budget = math.ceil(tokens * share / Fraction(str(source.repeat)))
-                return Selection("selected", budget, source.language_share)
-        return None
-
-
-class Selection(NamedTuple):
-    """Documents to choose for a phase: the best of the corpus, or synthetic ones at random."""
-
-    data: Literal["selected", "synthetic"]
-    tokens: int
-    language_share: Mapping[str, float]
 
 
 @dataclass(frozen=True)
@@ -286,7 +197,9 @@ class _Reader:
         phases = self._phases()
         model = self._model(tokenizer, phases)
         evaluate = self._section("evaluate", EvaluateConfig)
-        self._check_phases(phases, model, pack)
+        if "annotate" in raw and "synthesize" not in raw:
+            self.mistakes.append("annotate: its good examples come from a synthesize section")
+        self.mistakes += contradictions(phases, raw, model, pack, self.given)
         self._check_comparisons(evaluate, phases)
         if not (ingest and curate and tokenizer and pack and model and phases and evaluate):
             return None
@@ -377,7 +290,7 @@ class _Reader:
             )
             rest["attention"] = packing.attention if packing else "across"
             data = self._make(key, PhaseData, own)
-            training = self._make(key, PhaseConfig, {**_scaled(rest, scale), "name": str(name)})
+            training = self._make(key, PhaseConfig, {**scaled(rest, scale), "name": str(name)})
             infilling = None
             if fill := _over(common["infilling"], values, "infilling"):
                 infilling = self._make(f"{key}.infilling", InfillingConfig, fill)
@@ -444,110 +357,6 @@ class _Reader:
             )
         return model
 
-    def _check_phases(
-        self, phases: list[Phase], model: ModelConfig | None, pack: PackConfig | None
-    ) -> None:
-        if "annotate" in self.raw and "synthesize" not in self.raw:
-            self.mistakes.append("annotate: its good examples come from a synthesize section")
-        order = [str(name) for name in self.raw["phases"]] if phases else []
-        for phase in phases:
-            key, data = f"phases.{phase.name}", phase.data
-            earlier = order[: order.index(phase.name)]
-            if phase.name in ("corpus", "synthetic", "heldout"):
-                self.mistakes.append(f"{key}: pack-{phase.name} has that name, call it otherwise")
-            if data.init is not None and data.init not in earlier:
-                self._check_init(f"{key}.init", data.init, model)
-            if phase.training.optimizer_state == "keep" and "/" not in (data.init or ""):
-                begun = [p for p in phases if p.name == data.init]
-                if not begun or not begun[0].training.keep_optimizer:
-                    self.mistakes.append(
-                        f"{key}.optimizer_state: keep needs an init whose phase has keep_optimizer"
-                    )
-            if phase.infilling and self.given is not None:
-                missing = [role for role in SENTINELS if role not in self.given.roles]
-                if missing:
-                    self.mistakes.append(
-                        f"{key}.infilling: the tokenizer has no {', '.join(missing)}; extend it"
-                    )
-            if phase.infilling and phase.infilling.cut == "syntax" and not (pack and pack.nodes):
-                self.mistakes.append(f"{key}.infilling.cut: syntax needs pack.nodes: true")
-            if (data.data is None) != bool(data.mixture):
-                both = "both, set data to null" if data.mixture else "neither"
-                self.mistakes.append(f"{key}: either data or a mixture, there are {both}")
-            if data.mixture and (data.repeat != 1.0 or data.language_share):
-                self.mistakes.append(f"{key}: repeat and language_share belong to a source of it")
-            if data.data == "corpus" and (data.repeat != 1.0 or data.language_share):
-                self.mistakes.append(
-                    f"{key}.data: repeat and language_share need selected or synthetic data"
-                )
-            if data.data is not None:
-                self._check_stage(f"{key}.data", data.data)
-            elif data.mixture:
-                self._check_mixture(f"{key}.mixture", data.mixture)
-
-    def _check_init(self, key: str, init: str, model: ModelConfig | None) -> None:
-        """`init` is no earlier phase: is it a checkpoint, and of the recipe's shape?"""
-        if init in self.raw["phases"]:
-            self.mistakes.append(f"{key}: {init!r} does not come before this phase")
-        elif "/" not in init:
-            self.mistakes.append(f"{key}: no phase {init!r}; a checkpoint folder has a / in it")
-        elif model is not None:
-            from firnline.model.checkpoint import read_config  # imports torch
-
-            try:
-                other = read_config(Path(init).expanduser())
-            except FirnlineError as error:
-                self.mistakes.append(f"{key}: {error}")
-                return
-            self.mistakes += [
-                f"{key}: {init} has {name} {getattr(other, name)}, the recipe's model has {value}"
-                for name, value in model
-                if getattr(other, name) != value
-            ]
-
-    def _check_mixture(self, key: str, mixture: Mapping[str, SourceConfig]) -> None:
-        try:
-            names = list(shares(mixture))
-        except ValueError as error:
-            self.mistakes.append(f"{key}: {error}")
-            names = list(mixture)
-        selected = []
-        for name in names:
-            source = mixture[name]
-            where = f"{key}.{name}"
-            if source.tokens is not None:
-                if "data" in source.model_fields_set:
-                    self.mistakes.append(f"{where}: either data or tokens, there are both")
-                try:
-                    read_settings(source.tokens.expanduser())
-                except FirnlineError as error:
-                    self.mistakes.append(f"{where}.tokens: {error}")
-            else:
-                self._check_stage(f"{where}.data", source.data)
-            if source.quality is not None:
-                if "annotate" not in self.raw:
-                    self.mistakes.append(f"{where}.quality: a bucket needs an annotate section")
-                if source.tokens is not None or source.data == "synthetic":
-                    self.mistakes.append(f"{where}.quality: only the corpus has scores")
-            if source.data == "selected" and source.tokens is None:
-                selected.append(name)
-                if source.languages or source.kinds or source.sources or source.quality:
-                    self.mistakes.append(
-                        f"{where}.data: what is selected is not filtered; filter the corpus by"
-                        " quality instead"
-                    )
-            elif source.repeat != 1.0:
-                self.mistakes.append(f"{where}.repeat: it needs data: selected")
-        if len(selected) > 1:
-            which = " and ".join(selected)
-            self.mistakes.append(f"{key}: only one source can be selected, {which} are")
-
-    def _check_stage(self, key: str, data: str) -> None:
-        if data == "selected" and "annotate" not in self.raw:
-            self.mistakes.append(f"{key}: selected needs an annotate section")
-        if data == "synthetic" and "synthesize" not in self.raw:
-            self.mistakes.append(f"{key}: synthetic needs a synthesize section")
-
     def _check_comparisons(self, evaluate: EvaluateConfig | None, phases: list[Phase]) -> None:
         names = set(self.raw.get("phases") or {}) if phases else set()
         for pair in evaluate.compare if evaluate else ():
@@ -560,37 +369,3 @@ def _over(common: Raw, values: Mapping[str, Any], key: str) -> Any:
     """A phase's own section over the one that all share; null turns it off."""
     own = values.get(key, {})
     return merge(common, own) if isinstance(own, Mapping) else own
-
-
-def _scaled(training: Raw, scale: Scale) -> Raw:
-    """A phase's training with its tokens, steps and learning rates times `scale`."""
-    scaled = dict(training)
-    if "tokens" in training:
-        scaled["tokens"] = _times(training["tokens"], scale.tokens)
-    if "schedule" in training:
-        scaled["schedule"] = _scaled_schedule(training["schedule"], scale)
-    if isinstance(warmup := training.get("batch_warmup"), Mapping) and "tokens" in warmup:
-        scaled["batch_warmup"] = {**warmup, "tokens": _times(warmup["tokens"], scale.tokens)}
-    return scaled
-
-
-def _times(tokens: Any, factor: float) -> Any:
-    tokens = read_count(tokens)
-    scaled = isinstance(tokens, int) and factor != 1
-    return max(1, round(tokens * factor)) if scaled else tokens
-
-
-def _scaled_schedule(schedule: Any, scale: Scale) -> Any:
-    if isinstance(schedule, list):  # the pieces of a chain
-        return [_scaled_schedule(piece, scale) for piece in schedule]
-    if not isinstance(schedule, Mapping):
-        return schedule
-    scaled = dict(schedule)
-    for key, value in schedule.items():
-        if key in _STEPS and isinstance(value, int) and value:
-            scaled[key] = max(1, round(value * scale.steps))
-        elif key in _RATES and isinstance(value, int | float):
-            scaled[key] = value * scale.learning_rate
-        else:
-            scaled[key] = _scaled_schedule(value, scale)
-    return scaled
