@@ -10,7 +10,7 @@ must still be whole, and the next run must go on from the newest: what a kill co
 since then. After the last kill a run goes to the end; its weights must have the bits of the
 undisturbed one's, and its metrics the same rows but for the clock's and the machine's.
 
-With more than one rank, `torchrun` starts them over gloo, and the whole group is killed.
+With more than one rank, they meet over gloo, and all are killed at once.
 
 The last line is a JSON object: kills, how many met a state half written, the most steps that one
 cost, the steps between two states, and whether all was as it must be. The exit status is 1 where it
@@ -25,7 +25,7 @@ import json
 import os
 import random
 import shutil
-import signal
+import socket
 import subprocess
 import sys
 import sysconfig
@@ -108,12 +108,9 @@ def train(folder: Path) -> None:
 def kill(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     entries = {f"<{number}>": number for number in range(VOCABULARY)}
     (folder / "tokenizer.json").write_text(json.dumps({"model": {"vocab": entries}}))
-    command = [sys.executable]
-    if arguments.ranks > 1:
-        command += ["-m", "torch.distributed.run", "--standalone"]
-        command += ["--nproc-per-node", str(arguments.ranks)]
-    command += [__file__, "--child"]
-    subprocess.run([*command, str(folder / "whole")], check=True, capture_output=True)
+    for process in start(folder / "whole", arguments.ranks):
+        if process.wait():
+            sys.exit(f"the undisturbed run ended with exit status {process.returncode}")
     truth = outcome(folder / "whole")
 
     dice = random.Random(arguments.seed)
@@ -124,28 +121,27 @@ def kill(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
         before = whole_states(work)
         log = work / "metrics.jsonl"
         wanted = (before[-1] if before else 0) + dice.randint(0, min(3 * EVERY, STEPS // 8))
-        process = subprocess.Popen(
-            [*command, str(out)],
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
-        assert process.stderr is not None
+        first, *others = start(out, arguments.ranks)
+        assert first.stderr is not None
         # The line that says where the run goes on; a fresh one says nothing before its first step.
-        going_on = process.stderr.readline() if before else ""
+        going_on = first.stderr.readline() if before else ""
         if before and f"going on from step {before[-1]:,} of" not in going_on:
             print(f"not from step {before[-1]}: {going_on.strip()}")
             fine = False
-        while process.poll() is None and rows(log) < wanted:
+        while first.poll() is None and rows(log) < wanted:
             time.sleep(0.0005)
         time.sleep(dice.random() * 0.03)
-        if process.poll() is not None:  # it has reached its end
+        ended = first.poll() is not None
+        for process in (first, *others):
+            if not ended:
+                process.kill()
+        first.communicate()
+        for process in others:
+            process.wait()
+        if ended:  # before it could be killed
             fine &= outcome(out) == truth
             shutil.rmtree(out)
             continue
-        os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
         kills += 1
         after = whole_states(work)
         reached = rows(log)
@@ -157,10 +153,10 @@ def kill(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
         folders = {path.name for path in (work / "state").glob("step-*") if path.is_dir()}
         half_written += len(folders) > len(after)
         print(f"kill {kills}: at step {reached}, state of step {after[-1] if after else 0}")
-    finish = subprocess.run([*command, str(out)], capture_output=True, text=True)
-    if finish.returncode:
-        print(finish.stderr)
-    equal = finish.returncode == 0 and outcome(out) == truth
+    for process in start(out, arguments.ranks):
+        if process.wait():
+            sys.exit(f"the last run ended with exit status {process.returncode}")
+    equal = outcome(out) == truth
     print(f"weights and metrics are {'' if equal else 'not '}those of the undisturbed run")
     # A state is begun every EVERY steps and not before the last is whole.
     return {
@@ -172,6 +168,23 @@ def kill(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
         "bit_equal": equal,
         "as_it_must_be": fine and equal and most_lost <= 2 * EVERY,
     }
+
+
+def start(out: Path, ranks: int) -> list[subprocess.Popen[str]]:
+    """The processes of a run, rank 0 first; what that one says can be read."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(ranks)}
+    return [
+        subprocess.Popen(
+            [sys.executable, __file__, "--child", str(out)],
+            stderr=subprocess.PIPE if rank == 0 else subprocess.DEVNULL,
+            text=True,
+            env=os.environ | meeting | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
+        )
+        for rank in range(ranks)
+    ]
 
 
 def whole_states(work: Path) -> list[int]:
