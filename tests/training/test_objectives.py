@@ -467,6 +467,8 @@ def test_what_cannot_be_is_refused() -> None:
     for shares in ({"spans": 1.0}, {"spans": 0.5, "tags": 0.6}, {"spans": 1.0, "tags": 0.0}):
         with pytest.raises(FirnlineError, match="shares"):
             Mixture(two, shares)
+    with pytest.raises(FirnlineError, match="without full stops"):
+        Mixture({"a.b": objectives["spans"]}, {"a.b": 1.0})
     other = SpanMasking(
         Setup(T5_SHAPE, VOCABULARY, seed=1, phase="alpha"), IDS, sequence_length=LENGTH
     )

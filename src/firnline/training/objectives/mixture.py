@@ -40,12 +40,13 @@ class Mixture:
         Raises FirnlineError where objectives and shares disagree, or objectives among themselves.
         """
         wrong = set(objectives) ^ set(shares) or set(weights or {}) - set(objectives)
-        bad = [name for name, share in shares.items() if not share > 0]
+        bad = [name for name, share in shares.items() if not share > 0 or "." in name]
         if wrong or bad or abs(sum(shares.values()) - 1) > 1e-9 or block < 1:
             raise FirnlineError(
                 f"objectives {', '.join(sorted(objectives))} have the shares {dict(shares)}, in "
                 f"blocks of {block}",
-                mend="give each objective a share above 0, 1 in all, and blocks of 1 or more",
+                mend="give each a name without full stops and a share above 0, 1 in all; block is 1 "
+                "or more",
             )
         self.setup = next(iter(objectives.values())).setup
         if any(objective.setup is not self.setup for objective in objectives.values()):
