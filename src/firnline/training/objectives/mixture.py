@@ -45,7 +45,7 @@ class Mixture:
             raise FirnlineError(
                 f"objectives {', '.join(sorted(objectives))} have the shares {dict(shares)}, in "
                 f"blocks of {block}",
-                mend="give each a name without full stops and a share above 0, 1 in all; block is 1 "
+                mend="give each a name without full stops and a share above 0, 1 in all; block: 1 "
                 "or more",
             )
         self.setup = next(iter(objectives.values())).setup
