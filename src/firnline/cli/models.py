@@ -67,6 +67,7 @@ def train(
     from firnline.model import checkpoint
     from firnline.model.config import ModelConfig
     from firnline.model.presets import PRESETS
+    from firnline.tokens.extend import check_checkpoint
     from firnline.tokens.infilling import InfillingConfig
     from firnline.tokens.packing import PackingConfig
     from firnline.tokens.samples import Samples
@@ -74,6 +75,7 @@ def train(
     from firnline.training import stage
     from firnline.training.phase import PhaseConfig
 
+    tokenizer = Tokenizer.load(tokenizer_folder)
     packing = make(PackingConfig, parse_settings(packed, "--packing"))
     infilling = make(InfillingConfig, parse_settings(infilled, "--infilling")) if infilled else None
     samples = Samples(
@@ -83,11 +85,12 @@ def train(
         phase=name,
         packing=packing,
         infilling=infilling,
-        tokenizer=Tokenizer.load(tokenizer_folder),
+        tokenizer=tokenizer,
     )
     if init is not None:
         if preset or shape:
             raise FirnlineError("--init and a shape", mend="leave out --preset and --model")
+        check_checkpoint(checkpoint_folder(init), tokenizer)
         model = checkpoint.read_config(checkpoint_folder(init))
     else:
         if preset is not None and preset not in PRESETS:
@@ -143,13 +146,17 @@ def evaluate(
 ) -> None:
     """Measure checkpoints: bits per byte, held-out loss, pass@1, each with an interval."""
     from firnline.evaluation import stage
+    from firnline.tokens.extend import check_checkpoint
     from firnline.tokens.tokenizer import Tokenizer
 
     folders = {name: checkpoint_folder(path) for name, path in named_folders(models).items()}
     own = tokenizer_folder or next(iter(folders.values()))
     config = configure(stage.EvaluateConfig, settings, benchmarks=benchmarks, seed=seed)
+    tokenizer = Tokenizer.load(own)
+    for folder in folders.values():
+        check_checkpoint(folder, tokenizer)
     result = stage.run(
-        config, folders, documents, Tokenizer.load(own), out, tokenizer_folder=own, workers=workers
+        config, folders, documents, tokenizer, out, tokenizer_folder=own, workers=workers
     )
     if as_json:
         finish(result, as_json)
