@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -45,6 +45,11 @@ class PhaseRecord(BaseModel):
     sources: dict[str, SourceConfig]
     packing: PackingConfig
     infilling: InfillingConfig | None
+
+    def inputs(self, folders: Mapping[str, Path]) -> dict[str, Path | str]:
+        """Inputs of the training stage: this record, and the token folder of each source."""
+        named = {f"{TOKENS}{name}": folder for name, folder in folders.items()}
+        return {DATA: self.model_dump_json(), **named}
 
 
 @dataclass(frozen=True)
@@ -251,9 +256,7 @@ def _train(recipe: Recipe, phase: Phase, out: Path) -> StageResult:
 
     samples = open_samples(recipe, phase, out)
     data = PhaseRecord(sources=phase.sources, packing=phase.packing, infilling=phase.infilling)
-    inputs: dict[str, Path | str] = {DATA: data.model_dump_json()}
-    for name, folder in token_folders(phase, out).items():
-        inputs[f"{TOKENS}{name}"] = folder
+    inputs = data.inputs(token_folders(phase, out))
     if any(source.quality for source in phase.sources.values()):
         inputs["scores"] = out / "annotate"
     held_out = None

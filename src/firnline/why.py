@@ -7,6 +7,7 @@ import json
 import re
 from bisect import bisect_right
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -63,18 +64,24 @@ def why(run: Path, wanted: str) -> list[Row]:
             for row in _rows(shard, None, keys):
                 by_id[row.pop("id")]["stages"].append({"stage": folder.name, **_plain(row)})
     phases = list(_phases(run))
-    folders = {part.samples.folder for _, samples in phases for part in samples.parts}
+    folders = {folder for phase in phases for folder in phase.folders.values()}
     folders |= {index.parent for index in run.glob("*/index.parquet")}
     for index in sorted(folder / "index.parquet" for folder in folders):
         there = parquet_file(index).schema_arrow.names
         columns = ["id", "language", "tokens", "bytes", *({"header"} & set(there))]
         for row in _rows(index, columns, keys):
             by_id[row.pop("id")]["tokens"].append({"folder": index.parent.name, **row})
-    for config, samples in phases:
-        read_from = {part.samples.folder.name for part in samples.parts}
-        for key, document in by_id.items():
-            if read_from & {row["folder"] for row in document["tokens"]}:
-                document["phases"].append(_seen(config, samples, key))
+    for phase in phases:
+        read_from = {folder.name for folder in phase.folders.values()}
+        holding = [
+            key
+            for key, document in by_id.items()
+            if read_from & {row["folder"] for row in document["tokens"]}
+        ]
+        if holding:
+            samples = phase.open()
+        for key in holding:
+            by_id[key]["phases"].append(_seen(phase.config, samples, key))
     return list(by_id.values())
 
 
@@ -89,18 +96,19 @@ def step(run: Path, phase: str, number: int) -> list[Row]:
 
     Raises FirnlineError where the phase or the step is not there.
     """
-    found = {config.name: (config, mixture) for config, mixture in _phases(run)}
+    found = {trained.config.name: trained for trained in _phases(run)}
     if phase not in found:
         raise FirnlineError(
             f"{run} has no finished phase {phase!r} whose tokens are there",
             mend=f"there are {', '.join(found) or 'none'}",
         )
-    config, mixture = found[phase]
+    config = found[phase].config
     if not 1 <= number <= config.steps:
         raise FirnlineError(
             f"phase {phase} has no step {number:,}", mend=f"give 1 to {config.steps:,}"
         )
     rows: list[Row] = []
+    mixture = found[phase].open()
     first = config.first_sample(number - 1)
     for sample in range(first, first + config.batch_at(number - 1)):
         part, own = mixture.find(sample)
@@ -114,7 +122,7 @@ def step(run: Path, phase: str, number: int) -> list[Row]:
             left -= length
     for folder in dict.fromkeys(row["folder"] for row in rows):
         here = [row for row in rows if row["folder"] == folder]
-        known = _documents(run, folder, pa.array({row["id"] for row in here}, pa.binary(16)))
+        known = _documents(run, folder, pa.array([row["id"] for row in here], pa.binary(16)))
         for row in here:
             row |= known[row["id"]]
     return [_plain({**row, "folder": row["folder"].name}) for row in rows]
@@ -225,44 +233,53 @@ def _rows(shard: Path, columns: list[str] | None, keys: pa.Array) -> list[Row]:
     ]
 
 
-def _phases(run: Path) -> Iterator[tuple[PhaseConfig, Mixture]]:
-    """Each finished training stage with the samples it read, where their folders are there."""
-    folders = {fingerprint(index.parent): index.parent for index in run.glob("*/index.parquet")}
+@dataclass(frozen=True)
+class _Trained:
+    """A finished phase whose token folders are still there."""
+
+    run: Path
+    config: PhaseConfig
+    data: PhaseRecord
+    folders: dict[str, Path]
+
+    def open(self) -> Mixture:
+        """The samples that it read."""
+        infilling = self.data.infilling
+        return open_mixture(
+            self.data.sources,
+            self.folders,
+            phase=self.config.name,
+            seed=self.config.seed,
+            tokens=self.config.tokens,
+            sequence_length=self.config.sequence_length,
+            packing=self.data.packing,
+            infilling=infilling,
+            tokenizer=Tokenizer.load(self.run / "tokenizer") if infilling else None,
+            scores=self.run / "annotate",
+        )
+
+
+def _phases(run: Path) -> Iterator[_Trained]:
+    """The phases of a run, the first trained first, whose inputs are what they were."""
+    marks = {fingerprint(index.parent): index.parent for index in run.glob("*/index.parquet")}
     for stage in _finished(run):
         manifest = json.loads((stage / "manifest.json").read_text())
         inputs = manifest.get("inputs", {})
         if DATA not in inputs:
             continue
         data = PhaseRecord.model_validate_json(inputs[DATA])
-        config = PhaseConfig.model_validate(manifest["config"]["phase"])
-        found = {}
-        for name, source in data.sources.items():
-            marked = inputs[f"{TOKENS}{name}"]
-            outside = source.tokens
-            if outside is not None and outside.is_dir() and fingerprint(outside) == marked:
-                found[name] = outside
-            elif marked in folders:
-                found[name] = folders[marked]
+        folders = dict(marks)
+        for source in data.sources.values():
+            if source.tokens is not None and source.tokens.expanduser().is_dir():
+                folders[fingerprint(source.tokens.expanduser())] = source.tokens.expanduser()
+        wanted = {name: inputs[f"{TOKENS}{name}"] for name in data.sources}
         scores = run / "annotate"
-        if "scores" in inputs and (not scores.is_dir() or fingerprint(scores) != inputs["scores"]):
-            continue
-        if found.keys() == data.sources.keys():
-            tokenizer = Tokenizer.load(run / "tokenizer") if data.infilling else None
-            yield (
-                config,
-                open_mixture(
-                    data.sources,
-                    found,
-                    phase=config.name,
-                    seed=config.seed,
-                    tokens=config.tokens,
-                    sequence_length=config.sequence_length,
-                    packing=data.packing,
-                    infilling=data.infilling,
-                    tokenizer=tokenizer,
-                    scores=scores,
-                ),
-            )
+        same = "scores" not in inputs or (
+            scores.is_dir() and fingerprint(scores) == inputs["scores"]
+        )
+        if same and all(mark in folders for mark in wanted.values()):
+            config = PhaseConfig.model_validate(manifest["config"]["phase"])
+            yield _Trained(run, config, data, {name: folders[m] for name, m in wanted.items()})
 
 
 def _seen(config: PhaseConfig, samples: Mixture, document: bytes) -> Row:
