@@ -32,7 +32,7 @@ from firnline.model import checkpoint
 from firnline.model.config import ModelConfig
 from firnline.model.llama import Llama
 from firnline.stage import StageResult
-from firnline.training import state as state_module
+from firnline.training import state_files
 from firnline.training.metrics import read_metrics
 from firnline.training.phase import PhaseConfig
 from firnline.training.schedule import Schedule, learning_rate
@@ -246,9 +246,9 @@ def test_a_stop_while_a_state_is_written_costs_that_state_only(
             raise Stop  # in the thread that writes; the loop meets it when it looks
         write(path, value)
 
-    write = state_module.write_json
+    write = state_files.write_json
     with monkeypatch.context() as patched, pytest.raises(Stop):
-        patched.setattr(state_module, "write_json", stop)
+        patched.setattr(state_files, "write_json", stop)
         train(tmp_path / "out")
     states = tmp_path / ".out.partial" / "state"
     assert (states / "step-0000000012" / ".metadata").exists()

@@ -27,8 +27,7 @@ from firnline.errors import FirnlineError
 from firnline.model.config import FlopsPerToken
 from firnline.progress import meter, say
 from firnline.training import optimizer as optimizers
-from firnline.training import parallel
-from firnline.training import state as state_files
+from firnline.training import parallel, state_files
 from firnline.training.averaging import AveragingConfig
 from firnline.training.checkpoint_mean import HeldWeights, StateWeights, Weights, mean
 from firnline.training.distributed import Ranks, join, other_ranks_alive
@@ -37,7 +36,8 @@ from firnline.training.phase import PhaseConfig
 from firnline.training.schedule import learning_rate
 from firnline.training.speed import Speed, peak_flops, peak_memory_bytes
 from firnline.training.spikes import SpikePolicy, ledger_row
-from firnline.training.state import State, States
+from firnline.training.state import States
+from firnline.training.state_files import State
 from firnline.training.task import Task
 from firnline.training.tracking import Trackers
 
@@ -107,11 +107,6 @@ def train(
         elif optimizer_from is not None:
             state_files.load_kept(optimizer_from, config, model, optimizer, ranks)
 
-        def save() -> None:
-            metrics.sync()
-            position = config.first_sample(done)
-            states.save(State(done, position, threads, ranks.count), model, optimizer)
-
         trackers = None
         if ranks.first:
             settings = config.model_dump(mode="json")
@@ -126,6 +121,12 @@ def train(
             seed_step(config.seed, done, ranks.rank)
             total = gradient(config, task, model, ranks, done)
             loss, targets, stops = ranks.sum(*total, stopped())
+            if not targets:
+                raise FirnlineError(
+                    f"phase {config.name}: step {done + 1:,} has no target, samples from "
+                    f"{config.first_sample(done):,}",
+                    mend="look at the samples: they are padding alone",
+                )
             norm = parallel.scale_and_clip(model, targets, config.clip)
             loss /= targets
             verdict = policy.judge(loss, norm)
@@ -176,7 +177,9 @@ def train(
             progress.advance(used, f"loss {loss:.3f}")
             states.poll()
             if done < config.steps and (stops or done % config.checkpoint_every_steps == 0):
-                save()
+                metrics.sync()
+                state = State(done, config.first_sample(done), threads, ranks.count)
+                states.save(state, model, optimizer)
                 if stops:
                     states.wait()
                     raise FirnlineError(
@@ -187,8 +190,7 @@ def train(
         metrics.sync()
         if config.keep_optimizer:
             end = State(done, config.samples, threads, ranks.count)
-            kept = folder / "optimizer"
-            state_files.keep_optimizer(kept, config, end, model, optimizer, ranks)
+            states.keep_optimizer(folder / "optimizer", end, model, optimizer)
         trained = parallel.plain(model, task.build, ranks)
         if config.averaging and trained is not None:
             average(config.averaging, states.to_average(), trained)
