@@ -204,7 +204,7 @@ def measure(folder: Path, name: str, steps: int) -> dict[str, float]:
     started = time.process_time()
     learned.batch(0, 512)
     row["samples_per_second"] = 512 / (time.process_time() - started)
-    return {key: round(value, 3) for key, value in row.items()}
+    return {key: round(value, 3) for key, value in row.items() if math.isfinite(value)}
 
 
 def loss(task: Objective | Mixture, model: torch.nn.Module) -> float:
@@ -218,7 +218,7 @@ def loss(task: Objective | Mixture, model: torch.nn.Module) -> float:
 
 
 def constant(learned: Objective | Mixture, held_out: Objective | Mixture) -> float:
-    """The loss of the best guess that does not look at the input; of a mixture, NaN."""
+    """The loss of the best guess that does not look at the input; NaN for a mixture: left out."""
     if isinstance(learned, Mixture) or isinstance(held_out, Mixture):
         return math.nan
     if learned.name == "contrast":
