@@ -427,6 +427,16 @@ def test_cuts_by_syntax_are_around_nodes(
     assert by_lines >= 2
 
 
+def test_cuts_are_fixed_for_ever() -> None:
+    """A known answer: an edit must not silently change what is trained on."""
+    data, offsets = np.arange(97, 117, dtype=np.uint8), np.array([0, 8, 20])
+    bounds = cut_characters(data, offsets, np.zeros(2, int), random_words(2, "cuts"), False)
+    assert bounds.tolist() == BOUNDS
+
+
+BOUNDS = [0, 1, 5, 8, 16, 16, 20]
+
+
 @pytest.mark.parametrize("cut", ["token", "character", "line"])
 def test_cuts_are_uniform(cut: str) -> None:
     """Two independent cuts among k places: any one twice 1 in k x k, any two of them 2."""

@@ -266,3 +266,20 @@ def test_batches_are_the_same_however_they_are_sliced(folder: Path) -> None:
     parts = [samples_of(folder, samples.packing).batch(10**10 + n, 8) for n in range(0, 40, 8)]
     assert np.array_equal(np.concatenate([part.ids for part in parts]), whole.ids)
     assert np.array_equal(np.concatenate([part.documents for part in parts]), whole.documents)
+
+
+def test_best_fit_is_fixed_for_ever(
+    tmp_path: Path, write_token_folder: Callable[..., Path]
+) -> None:
+    """A known answer: an edit must not silently change what is trained on."""
+    sizes = [1 + n * n * 7919 % 61 for n in range(120)]
+    documents = [[7 + n] * (size - 1) + [0] for n, size in enumerate(sizes)]
+    folder = write_token_folder(tmp_path / "tokens", documents, group=[n // 9 for n in range(120)])
+    samples = samples_of(folder)
+    assert samples.samples_per_epoch == SEQUENCES
+    held = [[int(p.path) for p in samples.documents(n)] for n in (0, 1, 2, 10**10)]
+    assert held == HELD
+
+
+SEQUENCES = 119
+HELD = [[94], [1], [99], [96, 105, 73]]
