@@ -4,6 +4,7 @@ step's documents."""
 from __future__ import annotations
 
 import json
+import math
 import re
 from bisect import bisect_right
 from collections.abc import Iterator
@@ -19,7 +20,9 @@ from firnline.errors import FirnlineError
 from firnline.pipeline import DATA, TOKENS, PhaseRecord
 from firnline.progress import say
 from firnline.stage import fingerprint
-from firnline.tokens.mixture import Mixture, open_mixture
+from firnline.tokens.infilling import InfillingConfig
+from firnline.tokens.mixture import Mixture, SourceConfig, open_mixture
+from firnline.tokens.packing import PackingConfig
 from firnline.tokens.tokenizer import Tokenizer
 from firnline.training.phase import PhaseConfig
 
@@ -265,14 +268,14 @@ def _phases(run: Path) -> Iterator[_Trained]:
     for stage in _finished(run):
         manifest = json.loads((stage / "manifest.json").read_text())
         inputs = manifest.get("inputs", {})
-        if DATA not in inputs:
+        data = _record(inputs)
+        if data is None:
             continue
-        data = PhaseRecord.model_validate_json(inputs[DATA])
         folders = dict(marks)
         for source in data.sources.values():
             if source.tokens is not None and source.tokens.expanduser().is_dir():
                 folders[fingerprint(source.tokens.expanduser())] = source.tokens.expanduser()
-        wanted = {name: inputs[f"{TOKENS}{name}"] for name in data.sources}
+        wanted = {name: inputs[f"{TOKENS}{name}".strip()] for name in data.sources}
         scores = run / "annotate"
         same = "scores" not in inputs or (
             scores.is_dir() and fingerprint(scores) == inputs["scores"]
@@ -280,6 +283,21 @@ def _phases(run: Path) -> Iterator[_Trained]:
         if same and all(mark in folders for mark in wanted.values()):
             config = PhaseConfig.model_validate(manifest["config"]["phase"])
             yield _Trained(run, config, data, {name: folders[m] for name, m in wanted.items()})
+
+
+def _record(inputs: dict[str, str]) -> PhaseRecord | None:
+    """What a training stage read; None where it read no token folder."""
+    if DATA in inputs:
+        return PhaseRecord.model_validate_json(inputs[DATA])
+    if not {"tokens", "packing", "infilling"} <= inputs.keys():
+        return None
+    # `firnline train`: one folder, a source without a name.
+    infilling = inputs["infilling"]
+    return PhaseRecord(
+        sources={"": SourceConfig(share=1, max_epochs=math.inf)},
+        packing=PackingConfig.model_validate_json(inputs["packing"]),
+        infilling=None if infilling == "none" else InfillingConfig.model_validate_json(infilling),
+    )
 
 
 def _seen(config: PhaseConfig, samples: Mixture, document: bytes) -> Row:
