@@ -128,6 +128,9 @@ def test_the_paper_s_numbers() -> None:
     assert (beta.data.init, beta.data.data, beta.data.repeat) == ("alpha", "selected", 4)
     assert (final.data.init, final.data.data) == ("beta", "synthetic")
     assert final.data.language_share == {"Python": 0.5}
+    assert alpha.selection is None
+    assert beta.selection == ("selected", 12_500_000_000, {})  # four times
+    assert final.selection == ("synthetic", 2_000_000_000, {"Python": 0.5})
     shape = (alpha.training.schedule.kind, alpha.training.schedule.warmup_steps)
     assert shape == ("cosine", 600)
     assert (alpha.training.schedule.peak, alpha.training.schedule.floor) == (5.3e-4, 5.3e-5)
