@@ -8,12 +8,15 @@ import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from firnline.errors import FirnlineError
 from firnline.report import charts
 from firnline.report.collect import Amount, RunFigures, Sample, collect
 from firnline.report.page import render
+from firnline.report.phases import PhaseFigures
+from firnline.report.track import KEYS, Track
 
 BROWSER = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
@@ -27,11 +30,12 @@ def figures() -> RunFigures:
     def estimate(value: float) -> dict[str, float]:
         return {"value": value, "low": value - 0.1, "high": value + 0.1, "n": 72}
 
-    def rows(start: float) -> list[dict[str, float]]:
-        return [
-            {"step": n, "tokens": 100 * n, "loss": start - n / 50, "learning_rate": n / 1e4}
-            for n in range(1, 40)
-        ]
+    def phase(name: str, loss: float, start: float = 0.0, side: bool = False) -> PhaseFigures:
+        steps = np.arange(1.0, 40)
+        columns = {"step": steps, "tokens": 100 * steps, "learning_rate": steps / 1e4}
+        columns["loss"] = loss - steps / 50
+        missing = {key: np.full(39, np.nan) for key in KEYS if key not in columns}
+        return PhaseFigures(name, start=start, side=side, track=Track(columns | missing))
 
     languages = {"Python": {"documents": 8, "bytes": 800, "tokens": 300}}
     languages["C++"] = {"documents": 2, "bytes": 200, "tokens": 50}
@@ -71,7 +75,11 @@ def figures() -> RunFigures:
         ],
         rules={"generated": 2, "near_duplicate": 1},
         mixes=[("code read", {"Python": 800.0, "C++": 200.0})],
-        metrics={"alpha": rows(5.0), "beta": rows(4.0), "control": rows(4.1)},
+        phases={
+            "alpha": phase("alpha", 5.0),
+            "beta": phase("beta", 4.0, 3900),
+            "control": phase("control", 4.1, 3900, side=True),
+        },
         results={
             "models": {
                 name: {

@@ -16,12 +16,25 @@ Point = tuple[float, float]
 
 @dataclass(frozen=True)
 class Series:
-    """A named line. `color` is 1 to 8; `dashed` sets off what is not on the main path."""
+    """A named line, or dots. `color` is 1 to 8; points that are not finite are left out."""
 
     name: str
     points: Sequence[Point]
     color: int = 1
     dashed: bool = False
+    """Sets off what is not on the main path."""
+    dots: bool = False
+    """Points that no line joins."""
+    band: Sequence[tuple[float, float, float]] = ()
+    """x, least and greatest value there: a shade behind the line, cut where it leaves the chart."""
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened at x: a mark at the upper edge of a chart, with its text."""
+
+    x: float
+    text: str
 
 
 @dataclass(frozen=True)
@@ -42,39 +55,113 @@ def lines(
     x_label: str,
     y_label: str,
     boundaries: Sequence[tuple[float, str]] = (),
+    events: Sequence[Event] = (),
+    event_name: str = "event",
+    dots_name: str = "dots",
     diagonal: bool = False,
     y_from_zero: bool = False,
     height: int = 260,
 ) -> str:
-    """Lines over a common axis; `boundaries` are named vertical rules, `diagonal` draws chance."""
-    points = [point for one in series for point in one.points]
+    """Lines over a common axis; `boundaries` are named vertical rules, `diagonal` draws chance.
+
+    The axes hold the lines and dots; bands and `events` do not stretch them. `event_name` and
+    `dots_name` say what all events and all dots are.
+    """
+    drawn = [(one, [p for p in one.points if math.isfinite(p[0] + p[1])]) for one in series]
+    points = [point for _, own in drawn for point in own]
     if not points:
         return _nothing(title)
-    box = _Box(640, height, left=58, right=16, top=26, bottom=44)
     x_ticks = _ticks(min(p[0] for p in points), max(p[0] for p in points))
     low = 0.0 if y_from_zero else min(p[1] for p in points)
     y_ticks = _ticks(low, max(p[1] for p in points))
+    box = _Box(640, height, left=58, right=16, top=26, bottom=44)
     box.scale(x_ticks, y_ticks)
-    parts = [box.axes(x_ticks, y_ticks, x_label, y_label)]
-    for x, name in boundaries:
+    names, rows = _placed(boundaries, box)
+    if rows > 1:
+        more = 14 * (rows - 1)
+        box = _Box(640, height + more, left=58, right=16, top=26 + more, bottom=44)
+        box.scale(x_ticks, y_ticks)
+    parts = [box.axes(x_ticks, y_ticks, x_label, y_label), *names]
+    for x, _ in boundaries:
         parts.append(
             f'<line class="boundary" x1="{box.x(x):.1f}" x2="{box.x(x):.1f}" y1="{box.top}"'
-            f' y2="{box.bottom:.1f}"/><text class="note" x="{box.x(x) + 4:.1f}"'
-            f' y="{box.top - 6}">{escape(name)}</text>'
+            f' y2="{box.bottom:.1f}"/>'
         )
     if diagonal:
         parts.append(
             f'<line class="boundary" x1="{box.x(0):.1f}" y1="{box.y(0):.1f}"'
             f' x2="{box.x(1):.1f}" y2="{box.y(1):.1f}"/>'
         )
-    for one in series:
-        path = "M" + "L".join(f"{box.x(x):.1f},{box.y(y):.1f}" for x, y in one.points)
-        dash = ' stroke-dasharray="5 4"' if one.dashed else ""
-        parts.append(
-            f'<path class="mark line" d="{path}" style="stroke:var(--c{one.color})"{dash}>'
-            f"<title>{escape(one.name)}</title></path>"
+    parts += [_shade(one, box) for one in series if one.band]
+    parts += [_curve(one, own, box) for one, own in sorted(drawn, key=lambda d: d[0].dots) if own]
+    parts += _events(events, box)
+    keys = [
+        (one.name, f"--c{one.color}", "dashed" if one.dashed else "")
+        for one, own in drawn
+        if own and not one.dots
+    ]
+    if any(own and one.dots for one, own in drawn):
+        keys.append((dots_name, "--soft", "dots"))
+    if events:
+        keys.append((event_name, "--bad", "event"))
+    return _figure(title, box, parts) + _keys(keys)
+
+
+def _placed(boundaries: Sequence[tuple[float, str]], box: _Box) -> tuple[list[str], int]:
+    """Names of boundaries above the chart, in as many rows as it takes to keep them apart."""
+    ends: list[float] = []  # of the last name in each row, the lowest row first
+    texts = []
+    for x, name in sorted(boundaries):
+        width = 7 * len(name)
+        start = min(box.x(x) + 4, box.width - width - 2)
+        row = next((n for n, end in enumerate(ends) if end + 8 <= start), len(ends))
+        ends[row : row + 1] = [start + width]
+        texts.append((start, row, name))
+    lowest = box.top - 8 + 14 * (max(len(ends), 1) - 1)
+    return [
+        f'<text class="note" x="{start:.1f}" y="{lowest - 14 * row}">{escape(name)}</text>'
+        for start, row, name in texts
+    ], len(ends)
+
+
+def _curve(one: Series, points: Sequence[Point], box: _Box) -> str:
+    title = f"<title>{escape(one.name)}</title>"
+    style = f'style="stroke:var(--c{one.color})"'
+    if one.dots or len(points) == 1:
+        path = "".join(f"M{box.x(x):.1f},{box.y(y):.1f}h0" for x, y in points)
+        return (
+            f'<path class="halo" d="{path}"/>'
+            f'<path class="mark dots" d="{path}" {style}>{title}</path>'
         )
-    return _figure(title, box, parts) + legend([(one.name, one.color) for one in series])
+    path = "M" + "L".join(f"{box.x(x):.1f},{box.y(y):.1f}" for x, y in points)
+    dash = ' stroke-dasharray="5 4"' if one.dashed else ""
+    return f'<path class="mark line" d="{path}" {style}{dash}>{title}</path>'
+
+
+def _shade(one: Series, box: _Box) -> str:
+    def inside(value: float) -> float:
+        return min(max(box.y(value), box.top), box.bottom)
+
+    held = [(x, low, high) for x, low, high in one.band if math.isfinite(x + low + high)]
+    upper = [f"{box.x(x):.1f},{inside(high):.1f}" for x, _, high in held]
+    lower = [f"{box.x(x):.1f},{inside(low):.1f}" for x, low, _ in reversed(held)]
+    path = "M" + "L".join(upper + lower) + "Z" if held else ""
+    return f'<path class="band" d="{path}" style="fill:var(--c{one.color})"/>'
+
+
+def _events(events: Sequence[Event], box: _Box) -> list[str]:
+    """One mark for all events that fall on the same pixel."""
+    by_place: dict[int, list[str]] = {}
+    for event in events:
+        by_place.setdefault(round(box.x(event.x)), []).append(event.text)
+    marks = []
+    for x, texts in sorted(by_place.items()):
+        more = f", and {len(texts) - 1:,} more here" if len(texts) > 1 else ""
+        marks.append(
+            f'<path class="mark event" d="M{x},{box.top}l-4,-6h8z">'
+            f"<title>{escape(texts[0])}{more}</title></path>"
+        )
+    return marks
 
 
 def histogram(
@@ -163,11 +250,16 @@ def dots(rows: Sequence[Interval], *, title: str, x_label: str) -> str:
 
 def legend(names: Sequence[tuple[str, int]]) -> str:
     """Colour keys under a chart; nothing where there is only one series."""
+    return _keys([(name, f"--c{color}", "") for name, color in names])
+
+
+def _keys(names: Sequence[tuple[str, str, str]]) -> str:
+    """Keys of a name, a colour variable and a class that gives the shape."""
     if len(names) < 2:
         return ""
     items = "".join(
-        f'<span><i style="background:var(--c{color})"></i>{escape(name)}</span>'
-        for name, color in names
+        f'<span><i class="{kind}" style="--k:var({color})"></i>{escape(name)}</span>'
+        for name, color, kind in names
     )
     return f'<div class="legend">{items}</div>'
 
@@ -254,5 +346,6 @@ def _short(value: float) -> str:
         if size >= limit:
             return f"{value / limit:g}{suffix}"
     if 0 < size < 1e-3:
-        return f"{value:.0e}".replace("e-0", "e-")
+        number, power = f"{value:.2e}".split("e")
+        return f"{float(number):g}e{int(power)}"
     return f"{value:.4g}"

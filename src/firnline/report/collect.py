@@ -24,6 +24,7 @@ from firnline.documents import (
     read_columns,
 )
 from firnline.errors import FirnlineError
+from firnline.report.phases import PhaseFigures, collect_phases
 
 Stats = dict[str, Any]
 
@@ -67,7 +68,7 @@ class RunFigures:
     funnel: list[tuple[str, Amount]] = field(default_factory=list)
     rules: dict[str, int] = field(default_factory=dict)
     mixes: list[tuple[str, dict[str, float]]] = field(default_factory=list)
-    metrics: dict[str, list[dict[str, float]]] = field(default_factory=dict)
+    phases: dict[str, PhaseFigures] = field(default_factory=dict)
     results: dict[str, Any] = field(default_factory=dict)
     programs: list[dict[str, Any]] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
@@ -75,7 +76,7 @@ class RunFigures:
 
 def collect(run: Path, *, kept: int = 40, dropped_by_rule: int = 8) -> RunFigures:
     """The figures of a run folder; raises FirnlineError where it holds no finished stage."""
-    folders = sorted(p.parent for p in run.glob("*/manifest.json"))
+    folders = sorted(p.parent for p in run.glob("[!.]*/manifest.json"))
     if not folders:
         raise FirnlineError(f"no finished stage in {run}", mend="give the --out of a firnline run")
     figures = RunFigures()
@@ -85,8 +86,8 @@ def collect(run: Path, *, kept: int = 40, dropped_by_rule: int = 8) -> RunFigure
         figures.recipe = yaml.safe_load((run / "recipe.yaml").read_text()) or {}
     figures.rules = _rules(run)
     figures.funnel = _funnel(run, figures)
+    figures.phases = collect_phases(run, figures.recipe)
     figures.mixes = _mixes(run, figures)
-    figures.metrics = _metrics(run)
     figures.results = _results(run, figures)
     figures.programs = _programs(run, figures)
     figures.samples = _samples(run, kept, dropped_by_rule)
@@ -97,11 +98,6 @@ def phases(figures: RunFigures) -> dict[str, dict[str, Any]]:
     """The recipe's phases in order."""
     found = figures.recipe.get("phases")
     return found if isinstance(found, dict) else {}
-
-
-def phase_tokens_folder(name: str, phase: Mapping[str, Any]) -> str:
-    """The token folder a phase trains on."""
-    return "pack-corpus" if phase.get("data") == "corpus" else f"pack-{name}"
 
 
 def _rules(run: Path) -> dict[str, int]:
@@ -178,9 +174,10 @@ def _funnel(run: Path, figures: RunFigures) -> list[tuple[str, Amount]]:
     if packed := figures.stats.get("pack-synthetic"):
         steps.append(("synthetic, curated", _packed(packed)))
     for name, phase in phases(figures).items():
-        packed = figures.stats.get(phase_tokens_folder(name, phase))
-        if packed and phase.get("data") != "corpus":
-            steps.append((f"phase {name}", _packed(packed)))
+        if packed := figures.stats.get(f"pack-{name}"):
+            # A mixture has other sources beside what is selected for it.
+            label = f"phase {name}, selected" if phase.get("mixture") else f"phase {name}"
+            steps.append((label, _packed(packed)))
     return steps
 
 
@@ -189,15 +186,19 @@ def _packed(stats: Stats) -> Amount:
 
 
 def _mixes(run: Path, figures: RunFigures) -> list[tuple[str, dict[str, float]]]:
-    """Language shares: of bytes as read, of tokens for what phases train on."""
+    """Language shares: of bytes as read, of tokens for what phases train on; of a mixture those
+    that it gives, which are known once its phase is trained."""
     mixes: list[tuple[str, dict[str, float]]] = []
     if ingest := figures.stats.get("ingest"):
         mixes.append(("code read", _language_column(ingest, "bytes")))
     if packed := figures.stats.get("pack-corpus"):
         mixes.append(("training split", _language_column(packed, "tokens")))
     for name, phase in phases(figures).items():
-        packed = figures.stats.get(f"pack-{name}")
-        if packed and phase.get("data") != "corpus":
+        if phase.get("mixture"):
+            trained = figures.phases.get(name)
+            if trained and (mix := trained.languages):
+                mixes.append((f"phase {name}", mix))
+        elif packed := figures.stats.get(f"pack-{name}"):
             mixes.append((f"phase {name}", _language_column(packed, "tokens")))
     return mixes
 
@@ -229,14 +230,6 @@ def _programs(run: Path, figures: RunFigures) -> list[dict[str, Any]]:
     last = next((name for name in ("final", *reversed(figures.results["models"]))), None)
     mine = [row for row in rows if row["model"] == last] or rows
     return sorted(mine, key=lambda row: not row["passed"])[:_PROGRAMS]
-
-
-def _metrics(run: Path) -> dict[str, list[dict[str, float]]]:
-    found: dict[str, list[dict[str, float]]] = {}
-    for path in sorted(run.glob("train-*/metrics.jsonl")):
-        lines = path.read_text().splitlines()
-        found[path.parent.name.removeprefix("train-")] = [json.loads(line) for line in lines]
-    return found
 
 
 def _samples(run: Path, kept: int, dropped_by_rule: int) -> list[Sample]:

@@ -10,15 +10,15 @@ from typing import Any
 
 from firnline import __version__
 from firnline.documents import atomic_path
-from firnline.report import charts
-from firnline.report.collect import Amount, RunFigures, Sample, collect, phases
+from firnline.report import charts, training
+from firnline.report.collect import Amount, RunFigures, Sample, collect
+from firnline.report.numbers import short, size
 
 _MEASURES = (
     ("bits_per_byte", "Bits per byte of reference solutions: {}", False),
     ("heldout_loss", "Held-out loss: {}", False),
     ("pass_at_1", "pass@1: {}", True),
 )
-_CURVE_POINTS = 400
 
 
 def write(run: Path) -> Path:
@@ -45,7 +45,7 @@ def render(figures: RunFigures) -> str:
         _funnel(figures),
         _languages(figures),
         _quality(figures),
-        _training(figures),
+        training.section(list(figures.phases.values())),
         _browser(figures.samples),
         f"<footer>Made by Firnline {escape(__version__)}, seed"
         f" {escape(str(figures.recipe.get('seed', 0)))}. The ledgers beside this file hold every"
@@ -69,15 +69,15 @@ def _header(name: str, figures: RunFigures) -> str:
     cards = []
     ingest = figures.stats.get("ingest")
     if ingest:
-        cards.append((_size(ingest["bytes"]), "of code read"))
+        cards.append((size(ingest["bytes"]), "of code read"))
         cards.append((f"{ingest['repositories']:,}", "repositories"))
     if ingest and "pack-corpus" in figures.stats:
         packed = figures.stats["pack-corpus"]
         cards.append((f"{packed['documents'] / max(ingest['documents'], 1):.0%}", "of files kept"))
-        cards.append((_number(packed["tokens"]), "tokens to train on"))
-    trained = sum(rows[-1]["tokens"] for rows in figures.metrics.values() if rows)
+        cards.append((short(packed["tokens"]), "tokens to train on"))
+    trained = sum(float(one.track.columns["tokens"][-1]) for one in figures.phases.values())
     if trained:
-        cards.append((_number(trained), "tokens trained, all phases"))
+        cards.append((short(trained), "tokens trained, all phases"))
     boxes = "".join(
         f'<div class="card"><b>{escape(value)}</b><span>{escape(label)}</span></div>'
         for value, label in cards
@@ -188,7 +188,7 @@ def _funnel(figures: RunFigures) -> str:
     for label, amount in figures.funnel:
         cells = [
             _bar(f"{amount.files:,}", amount.files, top_files),
-            _bar(_size(amount.size) if amount.size is not None else "", amount.size, top_bytes),
+            _bar(size(amount.size) if amount.size is not None else "", amount.size, top_bytes),
             _bar(_tokens(amount), amount.tokens, top_tokens),
         ]
         rows.append(f"<tr><td>{escape(label)}</td>{''.join(cells)}</tr>")
@@ -212,7 +212,7 @@ def _funnel(figures: RunFigures) -> str:
 def _tokens(amount: Amount) -> str:
     if amount.tokens is None:
         return ""
-    return f"about {_number(amount.tokens)}" if amount.estimated else _number(amount.tokens)
+    return f"about {short(amount.tokens)}" if amount.estimated else short(amount.tokens)
 
 
 def _bar(text: str, value: float | None, top: float) -> str:
@@ -284,60 +284,6 @@ def _quality(figures: RunFigures) -> str:
     )
 
 
-def _training(figures: RunFigures) -> str:
-    if not figures.metrics:
-        return ""
-    ends: dict[str, float] = {}
-    loss: list[charts.Series] = []
-    rate: list[charts.Series] = []
-    boundaries: list[tuple[float, str]] = []
-    used: set[str] = set()
-    for name, phase in phases(figures).items():
-        rows = figures.metrics.get(name)
-        if not rows:
-            continue
-        init = phase.get("init")
-        start = ends.get(init, 0.0) if init else 0.0
-        ends[name] = start + rows[-1]["tokens"]
-        # A second phase from the same weights is a side path: the control.
-        side = init in used if init else False
-        if init:
-            used.add(init)
-        color = len(loss) % 8 + 1
-        thin = _thin(rows)
-        loss.append(charts.Series(name, _curve(thin, start, "loss"), color, dashed=side))
-        rate.append(charts.Series(name, _curve(thin, start, "learning_rate"), color, dashed=side))
-        if not side:
-            boundaries.append((start, name))
-    axis = "tokens trained"
-    return (
-        '<h2>Training</h2><p class="lead">Loss and learning rate over tokens; dotted lines begin a'
-        " phase, a dashed curve is a side path from the same weights.</p><h3>Loss</h3>"
-        + charts.lines(
-            loss, title="Loss", x_label=axis, y_label="nats per token", boundaries=boundaries
-        )
-        + "<h3>Learning rate</h3>"
-        + charts.lines(
-            rate,
-            title="Learning rate",
-            x_label=axis,
-            y_label="learning rate",
-            boundaries=boundaries,
-            y_from_zero=True,
-            height=180,
-        )
-    )
-
-
-def _thin(rows: Sequence[Mapping[str, float]]) -> Sequence[Mapping[str, float]]:
-    step = max(1, len(rows) // _CURVE_POINTS)
-    return [*rows[::step], rows[-1]]
-
-
-def _curve(rows: Sequence[Mapping[str, float]], start: float, key: str) -> list[charts.Point]:
-    return [(start + row["tokens"], row[key]) for row in rows]
-
-
 def _browser(samples: Sequence[Sample]) -> str:
     if not samples:
         return ""
@@ -376,20 +322,6 @@ def _file(sample: Sample) -> str:
         f'<span class="tag {kind}">{escape(verdict.replace("_", " "))}</span>'
         f"<code>{escape(sample.repo)}/{escape(sample.path)}</code>"
         f'<span class="tag">{escape(sample.language)}</span>'
-        f'<span class="tag">{_size(sample.size)}</span>{score}</summary>{detail}'
+        f'<span class="tag">{size(sample.size)}</span>{score}</summary>{detail}'
         f'<p class="detail">id {sample.id}</p><pre>{escape(sample.content)}</pre></details>'
     )
-
-
-def _size(size: float) -> str:
-    for limit, suffix in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
-        if size >= limit:
-            return f"{size / limit:,.1f} {suffix}"
-    return f"{size:,.0f} B"
-
-
-def _number(value: float) -> str:
-    for limit, suffix in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
-        if value >= limit:
-            return f"{value / limit:,.1f}{suffix}"
-    return f"{value:,.0f}"
