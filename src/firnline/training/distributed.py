@@ -8,6 +8,7 @@ step, over gloo; gradients and weights go through the model's sharding (`paralle
 from __future__ import annotations
 
 import atexit
+import gc
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -115,6 +116,10 @@ def _join(kind: str, timeout: timedelta) -> Ranks:
 
 
 def _leave() -> None:
+    # The threads of a group that is still referred to would outlive the interpreter, and abort the
+    # process if one of them then lets go of a Python object.
+    _joined.clear()
+    gc.collect()
     if dist.is_initialized():
         dist.destroy_process_group()
 
