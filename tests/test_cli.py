@@ -37,6 +37,8 @@ COMMANDS = [
     "extend-tokenizer",
     "compare-tokenizers",
     "pack",
+    "identifiers",
+    "pairs",
     "annotate",
     "select",
     "train",
@@ -353,6 +355,15 @@ def test_tokenizers_are_compared(chain: tuple[Path, dict[str, Answer]]) -> None:
     assert rows[0]["tokens"] == answers["tokenizer"].json["stats"]["tokens"]
     twice = ["--tokenizer", run / "tokenizer"]
     assert "are called 'tokenizer' (write NAME=FOLDER)" in refused(call(*words, *twice))
+
+
+def test_identifiers_and_pairs(chain: tuple[Path, dict[str, Answer]], tmp_path: Path) -> None:
+    run, answers = chain
+    words = [run / "curate", "--tokenizer", run / "tokenizer", "--json"]
+    labels = call("identifiers", *words, "--tokens", run / "pack", "--out", tmp_path / "labels")
+    assert 0 < labels.json["stats"]["identifiers"] < answers["pack"].json["stats"]["tokens"]
+    found = call("pairs", *words, "--out", tmp_path / "pairs").json["stats"]
+    assert found["pairs"] > 10
 
 
 def test_presets_are_listed_beside_what_was_published() -> None:

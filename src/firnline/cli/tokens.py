@@ -112,3 +112,35 @@ def pack(
     config = configure(packing.PackConfig, settings, order=given)
     result = packing.run(config, documents, tokenizer_folder, out, order=order, workers=workers)
     finish(result, as_json)
+
+
+@app.command()
+def identifiers(
+    documents: Documents,
+    tokens: Annotated[Path, typer.Option("--tokens", help="Their token folder.")],
+    tokenizer_folder: TokenizerFolder,
+    out: Out,
+    workers: Workers = None,
+    as_json: AsJson = False,
+) -> None:
+    """Label which tokens are identifiers, for objectives that mask or tag them."""
+    from firnline.tokens import identifiers as labels
+
+    config = labels.IdentifiersConfig()
+    finish(labels.run(config, documents, tokenizer_folder, tokens, out, workers=workers), as_json)
+
+
+@app.command()
+def pairs(
+    documents: Documents,
+    tokenizer_folder: TokenizerFolder,
+    out: Out,
+    settings: Set = [],
+    workers: Workers = None,
+    as_json: AsJson = False,
+) -> None:
+    """Find functions with the text that describes them, for objectives over pairs."""
+    from firnline.tokens import pairs as finding
+
+    config = configure(finding.PairsConfig, settings)
+    finish(finding.run(config, documents, tokenizer_folder, out, workers=workers), as_json)

@@ -34,12 +34,8 @@ class TokenFolder:
         """
         self.path = path
         self.settings = read_settings(path)
-        columns = ["shard", "offset", "tokens", "group"]
-        index = parquet_file(path / "index.parquet")
-        columns += [
-            name for name in ("part", "place", "header") if name in index.schema_arrow.names
-        ]
-        table = index.read(columns)
+        table = _read_index(path)
+        columns = table.column_names
         shards = map_shards(path, self.settings["dtype"], table)
         self.documents_in_index = table.num_rows
         self.rows: Integers | None = None
@@ -109,6 +105,27 @@ def read_settings(folder: Path) -> Mapping[str, Any]:
         ) from error
     assert isinstance(settings, dict)
     return settings
+
+
+def _read_index(folder: Path) -> pa.Table:
+    """The columns of the index that say where tokens lie; every document must be in its shard."""
+    path = folder / "index.parquet"
+    index = parquet_file(path)
+    columns = ["shard", "offset", "tokens", "group"]
+    columns += [name for name in ("part", "place", "header") if name in index.schema_arrow.names]
+    try:
+        table = index.read(columns)
+        shard, offset, tokens = (table.column(name).to_numpy() for name in columns[:3])
+        # Each shard is its documents in order, so that none reaches beyond it.
+        order = np.lexsort((offset, shard))
+        first = np.append(True, np.diff(shard[order]) != 0)[: len(order)]
+        ends = np.append(0, (offset + tokens)[order][:-1])[: len(order)]
+        whole = bool((offset[order] == np.where(first, 0, ends)).all() and (tokens > 0).all())
+    except (pa.ArrowException, OSError, TypeError, ValueError) as error:
+        raise FirnlineError(f"cannot read {path}", mend="pack it again") from error
+    if not whole or (len(shard) and shard.min() < 0):
+        raise FirnlineError(f"{path} is damaged: documents do not follow", mend="pack it again")
+    return table
 
 
 def map_shards(folder: Path, dtype: str, index: pa.Table) -> dict[int, npt.NDArray[Any]]:
