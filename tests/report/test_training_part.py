@@ -84,7 +84,6 @@ def write_run(run: Path, phases: Mapping[str, list[dict[str, Any]]]) -> Path:
             "inputs": {"data": json.dumps(RECORD)},
         }
         (folder / "manifest.json").write_text(json.dumps(manifest))
-        (folder / "stats.json").write_text(json.dumps({"loss": 4.5, "parameters": 9}))
     return run
 
 
@@ -142,7 +141,7 @@ def test_settings_and_mixture_are_told_in_words(tmp_path: Path) -> None:
         "Muon inside the blocks, momentum 0.95; for the rest AdamW, betas 0.9 and 0.95;",
         "best fit, no document cut that fits; attention inside each document",
         "50% of documents before packing, 25% of them SPM, cut by character",
-        "4.990 to 4.500",
+        "4.990 to 4.805",
         "|code|Python 67%, C 33%|75.0%|1.25|12.3k|45.6 kB|7|",
         "|code|C|25.0%|1.25|",
     ):
@@ -195,7 +194,6 @@ def test_a_phase_that_was_stopped_is_half_a_phase(tmp_path: Path) -> None:
     folder = run / ".train-alpha.partial"
     (run / "train-alpha").rename(folder)
     (folder / "manifest.json").rename(folder / "intended.json")
-    (folder / "stats.json").unlink()
     (run / "epochs.json").unlink()
     lines = (folder / "metrics.jsonl").read_text().splitlines()[:12]
     cut = json.dumps(row(13))[:25]
@@ -226,7 +224,6 @@ def test_older_and_broken_folders_give_what_they_have(tmp_path: Path) -> None:
         json.dumps({"config": old, "inputs": inputs})
     )
     (run / "train-beta" / "manifest.json").write_text("{")
-    (run / "train-beta" / "stats.json").unlink()
     (run / "epochs.json").write_text(json.dumps({"alpha": [{"source": "corpus"}]}))
     page = shown(run)
     assert "cosine to 0 at step 2" in page
@@ -249,8 +246,19 @@ def test_a_long_run_stays_a_small_file(tmp_path: Path) -> None:
     page = render(RunFigures(recipe=RECIPE, phases=phases))
     assert len(page) < 120_000
     assert len(curve(page, "Loss", "alpha")) == POINTS
-    assert len(curve(page, "Loss", "alpha, held out")) == POINTS
-    assert "drawn in 500 buckets" in page
+    dots = [x for x, _ in curve(page, "Loss", "alpha, held out")]
+    assert len(dots) > 20
+    assert min(np.diff(dots)) >= 8.9  # none touches another
+    assert dots[-1] == max(dots)
+    assert "500 to the width of the chart" in page
+
+
+def test_a_short_phase_beside_a_long_one_gets_buckets_by_its_width(tmp_path: Path) -> None:
+    steps = {"alpha": 4000, "beta": 1000, "final": 400, "control": 501}
+    run = write_run(tmp_path, {k: [row(n + 1) for n in range(v)] for k, v in steps.items()})
+    page = shown(run)
+    drawn = {name: len(curve(page, "Loss", name)) for name in steps}
+    assert drawn == {"alpha": 370, "beta": 93, "final": 400, "control": 46}  # of 540,000 tokens
 
 
 def _held_out(step: int) -> dict[str, float]:

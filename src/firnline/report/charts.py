@@ -13,6 +13,9 @@ from html import escape
 
 Point = tuple[float, float]
 
+# Pixels that a dot and the room around it take.
+_DOT = 9
+
 
 @dataclass(frozen=True)
 class Series:
@@ -24,7 +27,7 @@ class Series:
     dashed: bool = False
     """Sets off what is not on the main path."""
     dots: bool = False
-    """Points that no line joins."""
+    """Points that no line joins; those that would touch are left out."""
     band: Sequence[tuple[float, float, float]] = ()
     """x, least and greatest value there: a shade behind the line, cut where it leaves the chart."""
 
@@ -128,7 +131,8 @@ def _curve(one: Series, points: Sequence[Point], box: _Box) -> str:
     title = f"<title>{escape(one.name)}</title>"
     style = f'style="stroke:var(--c{one.color})"'
     if one.dots or len(points) == 1:
-        path = "".join(f"M{box.x(x):.1f},{box.y(y):.1f}h0" for x, y in points)
+        apart = _apart(points, box)
+        path = "".join(f"M{box.x(x):.1f},{box.y(y):.1f}h0" for x, y in apart)
         return (
             f'<path class="halo" d="{path}"/>'
             f'<path class="mark dots" d="{path}" {style}>{title}</path>'
@@ -136,6 +140,15 @@ def _curve(one: Series, points: Sequence[Point], box: _Box) -> str:
     path = "M" + "L".join(f"{box.x(x):.1f},{box.y(y):.1f}" for x, y in points)
     dash = ' stroke-dasharray="5 4"' if one.dashed else ""
     return f'<path class="mark line" d="{path}" {style}{dash}>{title}</path>'
+
+
+def _apart(points: Sequence[Point], box: _Box) -> list[Point]:
+    """The last point and those before it that do not touch one another, side by side."""
+    kept: list[Point] = []
+    for point in reversed(points):
+        if not kept or box.x(kept[-1][0]) - box.x(point[0]) >= _DOT:
+            kept.append(point)
+    return kept[::-1]
 
 
 def _shade(one: Series, box: _Box) -> str:

@@ -38,9 +38,6 @@ class PhaseFigures:
     """As its manifest records them; None where that is missing or of another version."""
     record: Raw = field(default_factory=dict)
     """`sources`, `packing` and `infilling` as the manifest has them; empty in older runs."""
-    parameters: int | None = None
-    loss: float | None = None
-    """Mean over the last tenth of its steps, once it is finished."""
     table: list[Raw] = field(default_factory=list)
     """The phase's rows of `epochs.json`: shares, epochs and what there is."""
     stops: list[Raw] = field(default_factory=list)
@@ -89,7 +86,7 @@ def _phase(run: Path, name: str) -> PhaseFigures:
     finished = folder.is_dir()
     if not finished:
         folder, manifest = run / f".train-{name}.partial", "intended.json"
-    stats, said = _read(folder / "stats.json"), _read(folder / manifest)
+    said = _read(folder / manifest)
     config = said.get("config", {})
     rows = read_rows(folder / "spikes.jsonl")
     return PhaseFigures(
@@ -98,8 +95,6 @@ def _phase(run: Path, name: str) -> PhaseFigures:
         track=read_track(folder / "metrics.jsonl"),
         settings=_settings(config.get("phase", config)),
         record=_record(said.get("inputs", {}).get("data")),
-        parameters=stats.get("parameters"),
-        loss=stats.get("loss"),
         stops=[row for row in rows if row["action"] == "stop"],
     )
 

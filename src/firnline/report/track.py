@@ -21,7 +21,7 @@ from firnline.report.charts import Point
 
 Floats = npt.NDArray[np.float64]
 
-# Curves of more steps than this are drawn by so many buckets.
+# A phase of more steps than this is drawn in buckets, so many to the width of a chart.
 POINTS = 500
 
 KEYS = (
@@ -102,18 +102,18 @@ def read_rows(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def thin(
-    tokens: Floats, values: Floats, start: float = 0.0
+    tokens: Floats, values: Floats, start: float = 0.0, *, most: int = POINTS
 ) -> tuple[list[Point], list[tuple[float, float, float]]]:
     """A curve over `start + tokens` and the band around it, of the values that are finite.
 
-    More than `POINTS` of them are cut into so many buckets of equally many, in order: the curve
+    More than `most` of them are cut into so many buckets of equally many, in order: the curve
     goes through the buckets' means, the band from their least to their greatest value.
     """
     finite = np.isfinite(tokens) & np.isfinite(values)
     x, y = tokens[finite] + start, values[finite]
-    if len(x) <= POINTS:
+    if len(x) <= most:
         return list(zip(x.tolist(), y.tolist(), strict=True)), []
-    bounds = np.linspace(0, len(x), POINTS + 1).astype(np.int64)
+    bounds = np.linspace(0, len(x), most + 1).astype(np.int64)
     first, sizes = bounds[:-1], np.diff(bounds)
     middle = (np.add.reduceat(x, first) / sizes).tolist()
     mean = (np.add.reduceat(y, first) / sizes).tolist()

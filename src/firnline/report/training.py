@@ -20,6 +20,7 @@ _UNITS = (
 )
 _TABLE_ROWS = 8
 _SKIPS_SHOWN = 20
+_FEWEST = 20  # buckets of a phase, however short it is beside the others
 _LANGUAGES_NAMED = 3
 
 
@@ -28,8 +29,9 @@ def section(phases: Sequence[PhaseFigures]) -> str:
     if not phases:
         return ""
     thinned = (
-        f" A phase of more than {POINTS} steps is drawn in {POINTS} buckets of equally many: the"
-        " line is their mean, the shade goes from the least to the greatest."
+        f" A phase of more than {POINTS} steps is drawn in buckets of equally many, {POINTS} to the"
+        " width of the chart: the line is their mean, the shade goes from the least to the greatest"
+        " value."
     )
     many = any(len(one.track) > POINTS for one in phases)
     return (
@@ -104,10 +106,15 @@ def _batch_size(phases: Sequence[PhaseFigures]) -> str:
 
 
 def _series(phases: Sequence[PhaseFigures], key: str, dots: bool = False) -> list[charts.Series]:
-    """The curves of those phases that have the value."""
+    """The curves of those phases that have the value; dots are single steps and no means."""
     found = []
+    width = max(one.start + float(one.track.columns["tokens"][-1]) for one in phases)
     for number, one in enumerate(phases):
-        points, band = thin(one.track.columns["tokens"], _values(one, key), one.start)
+        tokens, values = one.track.columns["tokens"], _values(one, key)
+        most = len(tokens)
+        if most > POINTS and not dots:
+            most = max(_FEWEST, round(POINTS * float(tokens[-1]) / width))
+        points, band = thin(tokens, values, one.start, most=most)
         name = f"{one.name}, held out" if dots else one.name
         if points:
             found.append(charts.Series(name, points, number % 8 + 1, one.side, dots, band))
@@ -236,7 +243,7 @@ def _measured(phases: Sequence[PhaseFigures]) -> dict[str, list[str]]:
         ]
 
     ends = [
-        f"{found[0]:.3f} to {one.loss or found[-1]:.3f}"
+        f"{found[0]:.3f} to {found[-max(1, len(found) // 10) :].mean():.3f}"
         if len(found := _finite(one, "loss"))
         else ""
         for one in phases
