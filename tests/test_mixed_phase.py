@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import tokenizers
+import yaml
 
 from firnline import pipeline, recipe
 from firnline.documents import document_shards, read_columns
@@ -178,7 +179,7 @@ def test_a_token_folder_and_a_checkpoint_from_elsewhere(
     with pytest.raises(FirnlineError, match="elsewhere was packed with tokenizer"):
         rerun(tiny_recipe, run, *settings, *vocabulary)
     settings[0] = "phases.mixed.mixture={better: null, made: null, best: null, all: 1}"
-    with pytest.raises(FirnlineError, match="checkpoint was trained with another tokenizer"):
+    with pytest.raises(FirnlineError, match="checkpoint was trained with tokenizer .* in another way"):
         rerun(tiny_recipe, run, *settings, *vocabulary)
 
 
@@ -202,3 +203,28 @@ def test_a_short_supply_is_refused_before_training(
 def test_steps_that_are_not_there(mixed_run: Path, phase: str, number: int, complaint: str) -> None:
     with pytest.raises(FirnlineError, match=complaint):
         step(mixed_run, phase, number)
+
+
+def test_a_run_goes_on_from_the_checkpoint_of_another(
+    tiny_recipe: Path, tiny_run: Path, tmp_path: Path
+) -> None:
+    """A public model's folder: its tokenizer, its shape and its weights, named by their paths."""
+    theirs = tiny_run / "train-final" / "checkpoint"
+    raw = yaml.safe_load(tiny_recipe.read_text())
+    raw["tokenizer"] = {"folder": str(theirs)}
+    raw["model"] = {"checkpoint": str(theirs)}
+    raw["phases"] = {"more": {"init": str(theirs), "data": "corpus", "tokens": 1000}}
+    raw["evaluate"]["compare"] = []
+    for key in ("synthesize", "annotate"):
+        del raw[key]
+    results = pipeline.run(recipe.check(raw), tmp_path / "run", until="train", workers=1)
+    stats, fresh = (
+        json.loads((run / "stats.json").read_text())
+        for run in (results["train-more"].folder, tiny_run / "train-alpha")
+    )
+    assert stats["parameters"] == fresh["parameters"]
+    assert stats["first_loss"] < fresh["first_loss"] - 0.5
+    raw["model"]["checkpoint"] = str(tmp_path / "absent")
+    with pytest.raises(FirnlineError) as caught:
+        recipe.check(raw)
+    assert any(line.startswith("model.checkpoint: ") for line in caught.value.details)

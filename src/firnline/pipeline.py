@@ -7,6 +7,7 @@ on (firnline.stage).
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from firnline.phases import Phase, Selection, checkpoint_folder
 from firnline.recipe import Recipe
 from firnline.report import page
 from firnline.stage import StageResult, Stats, Workspace, run_stage
+from firnline.tokens.extend import check_checkpoint
 from firnline.tokens.import_tokenizer import describe
 from firnline.tokens.infilling import InfillingConfig
 from firnline.tokens.mixture import Mixture, SourceConfig, open_mixture
@@ -58,6 +60,8 @@ class Step:
 
     name: str
     run: Callable[[], StageResult]
+    trains: bool = False
+    """Whether all ranks run it together."""
 
 
 def stage_names(recipe: Recipe) -> list[str]:
@@ -73,23 +77,48 @@ def run(
     `until` stops after a stage: a full name (`train-beta`) or a command's name (`train`, which
     stops after the last of them); the whole run ends with the report. The folder gets
     `recipe.yaml` first and, once there is training, `metrics.jsonl` and `epochs.json` (for each
-    phase the table of `Mixture.table`). Stages that the recipe changes run again. Raises
-    FirnlineError for an unknown stage.
+    phase the table of `Mixture.table`). Stages that the recipe changes run again.
+
+    Under `torchrun` every rank makes the call: they train together, and the first does all else.
+    What comes before training must have run without it, since ranks do not wait for it for long.
+    Raises FirnlineError for an unknown stage, and under `torchrun` for one that has not run.
     """
     names = stage_names(recipe)
     last = _last(names, until)
-    out.mkdir(parents=True, exist_ok=True)
-    with atomic_path(out / "recipe.yaml") as temporary:
-        temporary.write_text(yaml.safe_dump(recipe.raw, sort_keys=False))
-    results = {}
     steps = _steps(recipe, out, workers)
+    first = _is_first_rank()
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        _check_made(steps, out)
+    out.mkdir(parents=True, exist_ok=True)
+    if first:
+        with atomic_path(out / "recipe.yaml") as temporary:
+            temporary.write_text(yaml.safe_dump(recipe.raw, sort_keys=False))
+    results = {}
     for number, step in enumerate(steps[: last + 1], 1):
-        progress.say(f"[{number}/{len(steps)}] {step.name}")
-        results[step.name] = step.run()
+        if first or step.trains:
+            progress.say(f"[{number}/{len(steps)}] {step.name}")
+            results[step.name] = step.run()
+    if not first:
+        return results
     _join_metrics(recipe, out)
     if last == len(names) - 1:
         page.write(out)
     return results
+
+
+def _check_made(steps: list[Step], out: Path) -> None:
+    """Refuses to train on many ranks where a stage that comes before is not there."""
+    before = next(n for n, step in enumerate(steps) if step.trains)
+    for step in steps[:before]:
+        if not (out / step.name / "manifest.json").is_file():
+            raise FirnlineError(
+                f"{out} has no {step.name}, which every rank would wait for",
+                mend=f"first run without torchrun, with --until {steps[before - 1].name}",
+            )
+
+
+def _is_first_rank() -> bool:
+    return os.environ.get("RANK", "0") == "0"  # torchrun sets it
 
 
 def _last(names: list[str], until: str | None) -> int:
@@ -177,7 +206,7 @@ def _steps(recipe: Recipe, out: Path, workers: int | None) -> list[Step]:
                 ),
             ]
     for phase in recipe.phases:
-        steps.append(Step(f"train-{phase.name}", partial(_train, recipe, phase, out)))
+        steps.append(Step(f"train-{phase.name}", partial(_train, recipe, phase, out), trains=True))
     steps.append(Step("evaluate", partial(_evaluate, recipe, out, workers)))
     return steps
 
@@ -273,7 +302,7 @@ def _train(recipe: Recipe, phase: Phase, out: Path) -> StageResult:
     if phase.data.init is not None:
         init = checkpoint_folder(phase.data.init)
         if init is not None:
-            _check_vocabulary(init, Tokenizer.load(out / "tokenizer"))
+            check_checkpoint(init, Tokenizer.load(out / "tokenizer"))
         else:
             init = out / f"train-{phase.data.init}"
     result = stage.run(
@@ -287,18 +316,9 @@ def _train(recipe: Recipe, phase: Phase, out: Path) -> StageResult:
         held_out=held_out,
         bytes_per_token=samples.bytes_per_token,
     )
-    _write_epochs(phase, samples, out / EPOCHS)
+    if _is_first_rank():
+        _write_epochs(phase, samples, out / EPOCHS)
     return result
-
-
-def _check_vocabulary(init: Path, tokenizer: Tokenizer) -> None:
-    """Refuses weights whose embedding was trained with other entries, where they say it."""
-    said = (init / "tokenizer.json").is_file()
-    if said and Tokenizer.load(init).token_bytes != tokenizer.token_bytes:
-        raise FirnlineError(
-            f"{init} was trained with another tokenizer than {tokenizer.folder}",
-            mend="name the checkpoint's own, imported, as tokenizer.folder",
-        )
 
 
 def _write_epochs(phase: Phase, samples: Mixture, path: Path) -> None:

@@ -334,10 +334,20 @@ class _Reader:
                 self.mistakes.append(f"model.preset: no preset {preset!r}, there are {known}")
                 return None
             shape = PRESETS[preset].model_dump()
-        own = {key: value for key, value in values.items() if key != "preset"}
+        if folder := values.get("checkpoint"):
+            from firnline.model.checkpoint import read_config  # imports torch
+
+            try:
+                shape = read_config(Path(str(folder)).expanduser()).model_dump()
+            except FirnlineError as error:
+                self.mistakes.append(f"model.checkpoint: {error}")
+                return None
+        own = {key: value for key, value in values.items() if key not in ("preset", "checkpoint")}
         if self.given is not None:  # rows beyond it are a public model's spare ones
             entries = self.given.vocabulary_size
-            size = own.setdefault("vocabulary_size", entries)
+            size = own.setdefault(
+                "vocabulary_size", shape["vocabulary_size"] if folder else entries
+            )
             if isinstance(size, int) and size < entries:
                 self.mistakes.append(
                     f"model.vocabulary_size: {size:,} is less than the tokenizer's {entries:,}"
