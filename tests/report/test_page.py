@@ -17,6 +17,8 @@ from firnline.report.collect import Amount, RunFigures, Sample, collect
 from firnline.report.page import render
 from firnline.report.phases import PhaseFigures
 from firnline.report.track import KEYS, Track
+from firnline.training.phase import PhaseConfig
+from firnline.training.schedule import Schedule
 
 BROWSER = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
@@ -34,8 +36,23 @@ def figures() -> RunFigures:
         steps = np.arange(1.0, 40)
         columns = {"step": steps, "tokens": 100 * steps, "learning_rate": steps / 1e4}
         columns["loss"] = loss - steps / 50
+        columns["bits_per_byte"] = columns["loss"] / 2
+        columns["heldout_loss"] = np.where(steps % 10 == 0, loss, np.nan)
         missing = {key: np.full(39, np.nan) for key in KEYS if key not in columns}
-        return PhaseFigures(name, start=start, side=side, track=Track(columns | missing))
+        track = Track(columns | missing, {7: "loss is <inf>"})
+        table = [
+            {"source": "code", "language": language, "share": share, "epochs": 2.5, "tokens": 9}
+            | {"supply_documents": 7, "supply_tokens": 12_345, "supply_bytes": 45_600}
+            for language, share in ((None, 1.0), ("Python", 0.6), ("C++", 0.4))
+        ]
+        settings = PhaseConfig(
+            name=name,
+            tokens=3900,
+            sequence_length=10,
+            batch_sequences=10,
+            schedule=Schedule(kind="cosine", peak=0.01, warmup_steps=2),
+        )
+        return PhaseFigures(name, None, start, side, True, track, settings, table=table)
 
     languages = {"Python": {"documents": 8, "bytes": 800, "tokens": 300}}
     languages["C++"] = {"documents": 2, "bytes": 200, "tokens": 50}
@@ -142,6 +159,7 @@ def test_every_chart_has_marks() -> None:
         "Scores of the corpus",
         "ROC of benchmark solutions against unseen corpus files",
         "Loss",
+        "Bits per byte of the training data",
         "Learning rate",
         "Bits per byte, basics",
     }
@@ -154,6 +172,7 @@ def test_the_page_needs_nothing_else_and_escapes_what_it_shows() -> None:
     assert "http" not in page
     assert "a &lt;b&gt; recipe" in page
     assert "says &lt;/pre&gt;" in page
+    assert "loss is &lt;inf&gt;" in page
 
 
 def test_a_half_finished_run_gives_half_a_report() -> None:

@@ -142,7 +142,8 @@ def test_settings_and_mixture_are_told_in_words(tmp_path: Path) -> None:
         "best fit, no document cut that fits; attention inside each document",
         "50% of documents before packing, 25% of them SPM, cut by character",
         "4.990 to 4.805",
-        "|code|Python 67%, C 33%|75.0%|1.25|12.3k|45.6 kB|7|",
+        "|code|Python 66.7%, C 33.3%|75.0%|1.25|12.3k|45.6 kB|7|",
+        "|text|Markdown|25.0%|1.25|",
         "|code|C|25.0%|1.25|",
     ):
         assert words_of in re.sub(r"\|+", "|", text)
@@ -202,7 +203,7 @@ def test_a_phase_that_was_stopped_is_half_a_phase(tmp_path: Path) -> None:
     (folder / "spikes.jsonl").write_text(json.dumps(stop) + '\n{"step": 1')
     page = shown(run)
     assert len(curve(page, "Loss", "alpha")) == 12
-    assert "not finished, 12 steps made" in page
+    assert "not finished, 12 steps made; loss is nan" in page
     assert "stopped, loss is nan" in page
     assert "Mixtures" not in page
 

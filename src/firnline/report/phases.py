@@ -95,7 +95,7 @@ def _phase(run: Path, name: str) -> PhaseFigures:
         track=read_track(folder / "metrics.jsonl"),
         settings=_settings(config.get("phase", config)),
         record=_record(said.get("inputs", {}).get("data")),
-        stops=[row for row in rows if row["action"] == "stop"],
+        stops=[row for row in rows if row.get("action") == "stop"],
     )
 
 

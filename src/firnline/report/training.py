@@ -207,7 +207,8 @@ def _settings(phases: Sequence[PhaseFigures]) -> dict[str, list[str]]:
     said = [words.settings(one.settings, one.record, one.init) for one in phases]
     for one, own in zip(phases, said, strict=True):
         done = int(one.track.columns["step"][-1])
-        own["state"] = "" if one.finished else f"not finished, {done:,} steps made"
+        why = "".join(f"; {row['reason']}" for row in one.stops)
+        own["state"] = "" if one.finished else f"not finished, {done:,} steps made{why}"
     labels = dict.fromkeys(label for own in said for label in own)
     return {label: [own.get(label, "") for own in said] for label in labels}
 
@@ -296,7 +297,7 @@ def _mixture(one: PhaseFigures, rows: Sequence[tuple[Raw, str]], how: str) -> st
     """A phase's name over its rows, each with what it says of languages."""
     lines = "".join(
         f'<tr><td>{escape(row["source"])}</td><td class="words">{escape(languages)}</td>'
-        f"<td>{row['share']:.1%}</td><td>{row['epochs']:.2f}</td>"
+        f"<td>{_share(row['share'])}</td><td>{row['epochs']:.2f}</td>"
         f"<td>{short(row['supply_tokens'])}</td><td>{size(row['supply_bytes'])}</td>"
         f"<td>{row['supply_documents']:,}</td></tr>"
         for row, languages in rows
@@ -319,21 +320,26 @@ def _sources(one: PhaseFigures) -> list[tuple[Raw, str]]:
     """Rows of whole sources, each with its largest languages in words."""
     found = []
     for row in one.table:
-        if row["language"] is not None:
-            continue
-        inside = [r for r in one.table if r["source"] == row["source"] and r["language"]]
-        inside.sort(key=lambda r: -r["share"])
-        named = inside[:_LANGUAGES_NAMED]
-        text = ", ".join(f"{r['language']} {_share(r, row)}" for r in named)
-        rest = len(inside) - len(named)
-        found.append((row, f"{text}, {rest} more" if rest else text))
+        if row["language"] is None:
+            inside = _inside(one, row)
+            shares = [(part["language"], part["share"] / (row["share"] or 1)) for part in inside]
+            text = ", ".join(f"{name} {_share(part)}" for name, part in shares[:_LANGUAGES_NAMED])
+            rest = len(inside) - _LANGUAGES_NAMED
+            text = inside[0]["language"] if len(inside) == 1 else text
+            found.append((row, f"{text}, {rest} more" if rest > 0 else text))
     return found
 
 
-def _share(part: Raw, whole: Raw) -> str:
-    share = part["share"] / (whole["share"] or 1)
-    return f"{share:.0%}" if share >= 0.005 else "under 1%"
-
-
 def _by_language(one: PhaseFigures) -> list[tuple[Raw, str]]:
-    return [(row, row["language"]) for row in one.table if row["language"] is not None]
+    """Rows of each source's languages, the largest first."""
+    sources = [row for row in one.table if row["language"] is None]
+    return [(part, part["language"]) for row in sources for part in _inside(one, row)]
+
+
+def _inside(one: PhaseFigures, source: Raw) -> list[Raw]:
+    mine = [row for row in one.table if row["source"] == source["source"] and row["language"]]
+    return sorted(mine, key=lambda row: (-row["share"], row["language"]))
+
+
+def _share(value: float) -> str:
+    return f"{value:.1%}" if value >= 0.0005 or value == 0 else "under 0.1%"
