@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from firnline.curate.whatif import Replay
 
 stdout = Console()
+_SMALLEST_SHARE = 0.001  # of a phase, that is shown
 
 
 def _figure(entry: Mapping[str, Any] | None) -> str:
@@ -59,10 +60,11 @@ def print_table(lines: Sequence[Sequence[str]]) -> None:
 
 def print_step(rows: Sequence[Mapping[str, Any]]) -> None:
     """What an optimizer step saw, as `firnline.why.step` tells it."""
-    lines = [["sample", "source", "repository", "path", "revision", "language", "tokens"]]
+    lines = [["sample", "source", "repository", "path", "revision", "license", "tokens"]]
     for row in rows:
         span = f"{row['start']:,} to {row['end']:,} of {row['tokens']:,}"
-        where = (row["repo"], row["path"], row["revision"] or "", row["language"])
+        span += "" if row["form"] == "plain" else f", {row['form']}"
+        where = (row["repo"], row["path"], row["revision"] or "", row["license"] or "")
         lines.append([f"{row['sample']:,}", row["part"], *where, span])
     print_table(lines)
 
@@ -98,7 +100,25 @@ def print_plan(answer: Mapping[str, Any]) -> None:
             _hours(row["hours"]),
         )
     stdout.print(table)
+    _print_sources(answer["sources"])
     stdout.print(f"stages: {', '.join(answer['stages'])}", highlight=False)
+
+
+def _print_sources(rows: Sequence[Mapping[str, Any]]) -> None:
+    """What each phase reads (Code Llama, Table 1): shares of its tokens, and how often."""
+    lines = [["phase", "source", "language", "share", "tokens", "epochs", "on disk"]]
+    for row in rows:
+        if row["epochs"] is None or row["share"] < _SMALLEST_SHARE:
+            continue
+        figures = (
+            f"{row['tokens']:,}",
+            f"{row['epochs']:.3g}",
+            f"{row['supply_bytes'] / 1e6:,.1f} MB",
+        )
+        where = (row["phase"], row["source"], row["language"] or "all")
+        lines.append([*where, f"{row['share']:.1%}", *figures])
+    if len(lines) > 1:
+        print_table(lines)
 
 
 def print_curation_plan(answer: Mapping[str, Any]) -> None:

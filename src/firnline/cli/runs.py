@@ -52,6 +52,9 @@ def plan(
     settings: Set = [],
     device: Annotated[str, typer.Option(help="What trains: cpu, a100, h100, h200.")] = "cpu",
     devices: Annotated[int, typer.Option(min=1, help="How many of them.")] = 1,
+    run_folder: Annotated[
+        Path | None, typer.Option("--run", help="A run of it, for supplies and epochs.")
+    ] = None,
     workers: Workers = None,
     as_json: AsJson = False,
 ) -> None:
@@ -67,7 +70,8 @@ def plan(
         answer, print_plan = plans.plan_curation(folder, workers), show.print_curation_plan
     else:
         loaded = recipes.load(recipe, settings)
-        answer, print_plan = plans.plan(loaded, device, devices, workers), show.print_plan
+        answer = plans.plan(loaded, device, devices, workers, run_folder)
+        print_plan = show.print_plan
     if as_json:
         print(json.dumps(answer))
         return
