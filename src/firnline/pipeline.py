@@ -284,6 +284,7 @@ def _train(recipe: Recipe, phase: Phase, out: Path) -> StageResult:
     from firnline.training import stage
 
     samples = open_samples(recipe, phase, out)
+    tokenizer = Tokenizer.load(out / "tokenizer")
     data = PhaseRecord(sources=phase.sources, packing=phase.packing, infilling=phase.infilling)
     inputs = data.inputs(token_folders(phase, out))
     if any(source.quality for source in phase.sources.values()):
@@ -302,7 +303,7 @@ def _train(recipe: Recipe, phase: Phase, out: Path) -> StageResult:
     if phase.data.init is not None:
         init = checkpoint_folder(phase.data.init)
         if init is not None:
-            check_checkpoint(init, Tokenizer.load(out / "tokenizer"))
+            check_checkpoint(init, tokenizer)
         else:
             init = out / f"train-{phase.data.init}"
     result = stage.run(
@@ -315,6 +316,7 @@ def _train(recipe: Recipe, phase: Phase, out: Path) -> StageResult:
         tokenizer_file=out / "tokenizer" / "tokenizer.json",
         held_out=held_out,
         bytes_per_token=samples.bytes_per_token,
+        end_of_text=tokenizer.end_of_text,
     )
     if _is_first_rank():
         _write_epochs(phase, samples, out / EPOCHS)

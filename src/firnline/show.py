@@ -60,13 +60,13 @@ def print_table(lines: Sequence[Sequence[str]]) -> None:
 
 def print_step(rows: Sequence[Mapping[str, Any]]) -> None:
     """What an optimizer step saw, as `firnline.why.step` tells it."""
-    lines = [["sample", "source", "repository", "path", "revision", "license", "tokens"]]
     for row in rows:
         span = f"{row['start']:,} to {row['end']:,} of {row['tokens']:,}"
-        span += "" if row["form"] == "plain" else f", {row['form']}"
-        where = (row["repo"], row["path"], row["revision"] or "", row["license"] or "")
-        lines.append([f"{row['sample']:,}", row["part"], *where, span])
-    print_table(lines)
+        form = "" if row["form"] == "plain" else f", {row['form']}"
+        where = f"{row['repo']}/{row['path']}"
+        about = ", ".join(str(row[key]) for key in ("revision", "license") if row[key])
+        line = f"sample {row['sample']:,} {row['part']:<8} tokens {span}{form}: {where} ({about})"
+        stdout.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def print_plan(answer: Mapping[str, Any]) -> None:

@@ -304,3 +304,18 @@ def test_a_warmup_longer_than_the_phase_is_refused_with_numbers() -> None:
         PhaseConfig(
             name="beta", tokens=300, sequence_length=10, batch_sequences=10, schedule=PHASE_2
         )
+
+
+def test_a_phase_refuses_a_schedule_that_does_not_fit_it() -> None:
+    decay = Schedule(kind="wsd", peak=1e-3, decay_steps=50)
+    shape = {"name": "short", "tokens": 1000, "sequence_length": 10, "batch_sequences": 10}
+    with pytest.raises(ValueError, match=r"10 steps .*1,000 tokens at 100 for each step"):
+        PhaseConfig.model_validate({**shape, "schedule": decay})
+
+
+def test_a_copied_phase_counts_its_own_steps() -> None:
+    rate = Schedule(kind="constant", peak=1e-3)
+    one = PhaseConfig(
+        name="one", tokens=1000, sequence_length=10, batch_sequences=10, schedule=rate
+    )
+    assert (one.steps, one.model_copy(update={"batch_sequences": 2}).steps) == (10, 50)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Annotated
@@ -122,8 +123,10 @@ def train(
         },
         init=init,
         tokenizer_file=tokenizer_folder / "tokenizer.json",
+        end_of_text=tokenizer.end_of_text,
     )
-    finish(result, as_json)
+    if os.environ.get("RANK", "0") == "0":  # torchrun's, one line for all of them
+        finish(result, as_json)
 
 
 @app.command()
@@ -186,9 +189,10 @@ def resize(
     from firnline.model.vocabulary import resize_vocabulary
     from firnline.tokens.tokenizer import Tokenizer
 
-    size = Tokenizer.load(tokenizer_folder).vocabulary_size
+    tokenizer = Tokenizer.load(tokenizer_folder)
     model = checkpoint.load(checkpoint_folder(folder))
-    checkpoint.save(resize_vocabulary(model, max(size, model.config.vocabulary_size)), out)
+    model = resize_vocabulary(model, max(tokenizer.vocabulary_size, model.config.vocabulary_size))
+    checkpoint.save(model, out, end_of_text=tokenizer.end_of_text)
     shutil.copyfile(tokenizer_folder / "tokenizer.json", out / "tokenizer.json")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cached_property
 from typing import Annotated, Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -12,7 +11,7 @@ from firnline.batch import Batch
 from firnline.training.averaging import AveragingConfig
 from firnline.training.batch_warmup import Batches, BatchWarmup
 from firnline.training.optimizer import OptimizerConfig
-from firnline.training.schedule import Schedule
+from firnline.training.schedule import Schedule, segments
 from firnline.training.spikes import SpikeConfig
 from firnline.training.tracking import TrackingConfig
 
@@ -100,17 +99,15 @@ class PhaseConfig(BaseModel):
     """How long a rank waits for another before it gives up."""
 
     @model_validator(mode="after")
-    def _warmups_fit(self) -> PhaseConfig:
-        steps = self.steps  # raises where the batch warm-up does not fit
-        if self.schedule.kind != "constant" and self.schedule.warmup_steps >= steps:
-            raise ValueError(
-                f"the warm-up of {self.schedule.warmup_steps:,} steps leaves nothing of the "
-                f"phase's {steps:,} steps ({self.tokens:,} tokens at "
-                f"{self.batch_tokens:,} for each step)"
-            )
+    def _schedule_fits(self) -> PhaseConfig:
+        try:
+            segments(self.schedule, self.steps)  # both raise where they do not fit
+        except ValueError as error:
+            each = f"{self.tokens:,} tokens at {self.batch_tokens:,} for each step"
+            raise ValueError(f"{error} ({each})") from error
         return self
 
-    @cached_property
+    @property
     def batches(self) -> Batches:
         """Which samples each step reads, where the phase's end does not cut it."""
         return Batches(self.batch_sequences, self.sequence_length, self.batch_warmup)

@@ -16,6 +16,7 @@ from pydantic import BaseModel
 from firnline import engine
 from firnline.errors import FirnlineError
 from firnline.model.config import ModelConfig, flops_per_token, parameter_count
+from firnline.model.families import END_OF_TEXT
 from firnline.stage import StageResult, Stats, Workspace, read_stats, run_stage
 from firnline.training.metrics import read_metrics
 from firnline.training.phase import PhaseConfig, SampleSource
@@ -41,6 +42,7 @@ def run(
     init: Path | None = None,
     held_out: SampleSource | None = None,
     bytes_per_token: float | None = None,
+    end_of_text: int = END_OF_TEXT,
     workers: int | None = None,
 ) -> StageResult:
     """Trains one phase of next-token prediction and writes `out`: `checkpoint/`, `metrics.jsonl`.
@@ -49,7 +51,8 @@ def run(
     the phase run again. `init` is a training stage's folder or any checkpoint folder: its weights
     are taken, and where the phase keeps it, its optimizer state. Without it the weights come from
     the seed. `held_out` is what the phase's evaluation reads, `bytes_per_token` the bytes that a
-    token of the training data stands for on average. `workers` is the number of threads (default:
+    token of the training data stands for on average, `end_of_text` the tokenizer's id of it, which
+    the checkpoint's config names. `workers` is the number of threads (default:
     cores); a phase that goes on keeps the number it began with.
 
     Under `torchrun` every rank makes the call. Raises FirnlineError where phase, model, samples and
@@ -84,7 +87,7 @@ def run(
             "tokens": config.tokens,
             "seed": config.seed,
         }
-        checkpoint.save(cast("Llama", trained), folder, about)
+        checkpoint.save(cast("Llama", trained), folder, about, end_of_text=end_of_text)
         shutil.copyfile(tokenizer_file, folder / "tokenizer.json")
 
     return run_task(
