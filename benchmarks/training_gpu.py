@@ -124,7 +124,7 @@ def main() -> None:
     peak = peak_flops(device, "bfloat16") if arguments.device == "cuda" else None
     print(
         f"{arguments.preset}: N = {parameter_count(shape):,} parameters, {length:,} tokens, "
-        f"{device}, bfloat16, PyTorch {torch.__version__}"
+        f"{device}, bfloat16, PyTorch {torch.__version__}{'; eager' if arguments.eager else ''}"
     )
     setting = Setting(
         shape=shape,
