@@ -222,7 +222,7 @@ def parquet_file(path: Path) -> pq.ParquetFile:
     """Opens a Parquet file; raises FirnlineError where it is cut short or not Parquet."""
     try:
         return pq.ParquetFile(path)
-    except (pa.ArrowInvalid, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise FirnlineError(f"cannot read {path}: {_one_line(error)}", mend=_AGAIN) from error
 
 

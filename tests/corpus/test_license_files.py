@@ -203,7 +203,7 @@ def test_texts_agree_with_what_installed_distributions_declare() -> None:
     """Distributions that declare one license and carry one license file."""
     agree, compared = 0, []
     for one in metadata.distributions():
-        declared = canonical(one.metadata["License-Expression"] or "")
+        declared = canonical(one.metadata.get("License-Expression") or "")
         files = [f for f in one.files or [] if ".dist-info" in str(f) and is_license_file(f.name)]
         if not declared or len(ids(declared)) != 1 or len(files) != 1:
             continue

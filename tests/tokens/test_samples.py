@@ -267,26 +267,6 @@ def test_damaged_folders_are_one_line(folder: Path, tmp_path: Path) -> None:
         samples_of(tmp_path / "absent")
 
 
-@settings(max_examples=60, deadline=None)
-@given(place=st.floats(0, 1), byte=st.integers(0, 255))
-def test_a_damaged_index_is_one_line_or_read_right(
-    folder: Path, tmp_path_factory: pytest.TempPathFactory, place: float, byte: int
-) -> None:
-    before = samples_of(folder).batch(0, 5).ids
-    copy = tmp_path_factory.mktemp("damaged") / "tokens"
-    shutil.copytree(folder, copy)
-    data = bytearray((copy / "index.parquet").read_bytes())
-    data[int(place * (len(data) - 1))] = byte
-    (copy / "index.parquet").write_bytes(data)
-    try:
-        batch = samples_of(copy).batch(0, 5).ids
-    except FirnlineError as error:
-        assert "\n" not in str(error)
-    else:
-        assert batch.shape == before.shape
-        assert (batch < samples_of(folder).vocabulary_size).all()
-
-
 def test_an_index_that_reaches_beyond_its_shard_is_refused(folder: Path, tmp_path: Path) -> None:
     copy = tmp_path / "tokens"
     shutil.copytree(folder, copy)

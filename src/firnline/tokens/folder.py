@@ -121,7 +121,7 @@ def _read_index(folder: Path) -> pa.Table:
         first = np.append(True, np.diff(shard[order]) != 0)[: len(order)]
         ends = np.append(0, (offset + tokens)[order][:-1])[: len(order)]
         whole = bool((offset[order] == np.where(first, 0, ends)).all() and (tokens > 0).all())
-    except (pa.ArrowException, OSError, TypeError, ValueError) as error:
+    except (pa.ArrowException, KeyError, OSError, TypeError, ValueError) as error:
         raise FirnlineError(f"cannot read {path}", mend="pack it again") from error
     if not whole or (len(shard) and shard.min() < 0):
         raise FirnlineError(f"{path} is damaged: documents do not follow", mend="pack it again")
