@@ -92,6 +92,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def open_tokens(given: argparse.Namespace, scratch: Path) -> tuple[Path, Tokenizer]:
     """The folder given, or one made of the standard library of this Python."""
+    if (given.tokens is None) != (given.tokenizer is None):
+        raise SystemExit("give both --tokens and --tokenizer, or neither")
     if given.tokens:
         return given.tokens, Tokenizer.load(given.tokenizer)
     source = PythonSource(only=("cpython",))
