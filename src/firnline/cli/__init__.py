@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import sys
 from typing import Annotated
 
@@ -35,11 +36,24 @@ _STOPPED = 130  # what typer makes of Ctrl-C
 
 def main() -> None:
     """The program `firnline`."""
+    sys.unraisablehook = _stop_after_all
     if status := command_line():
         sys.stdout.flush()
         sys.stderr.flush()
         # The engine may be at work still: its threads abort where Python is torn down under them.
         os._exit(status)
+
+
+def _stop_after_all(unraisable: sys.UnraisableHookArgs) -> None:
+    """Raises a Ctrl-C again that came in a destructor or weak reference's callback.
+
+    Python prints and forgets what is raised there; a moment later it is raised elsewhere.
+    """
+    if unraisable.exc_type is KeyboardInterrupt:
+        signal.signal(signal.SIGALRM, signal.default_int_handler)
+        signal.setitimer(signal.ITIMER_REAL, 0.01)
+    else:
+        sys.__unraisablehook__(unraisable)
 
 
 def command_line() -> int:
