@@ -44,5 +44,5 @@ def test_ranks_do_not_wait_for_what_comes_before_training(
     done = torchrun("run", tiny_recipe, "--out", tmp_path / "run")
     assert done.returncode != 0
     words = "has no ingest, which every rank would wait for (first run without torchrun, with"
-    assert done.stderr.count(words) == 2
+    assert words in done.stderr
     assert not (tmp_path / "run" / "ingest").exists()
