@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -393,3 +394,14 @@ def test_copied_states_go_on_elsewhere(stopped: Path, tmp_path: Path) -> None:
     copied = shutil.copytree(stopped, tmp_path / "elsewhere")
     train_in(copied, phase(), MODEL)
     assert len(read_metrics(copied / "metrics.jsonl")) == 16
+
+
+def test_a_second_sigterm_does_not_cut_the_saving_short() -> None:
+    """Slurm sends one to every process of a step, and torchrun another to its workers."""
+    before = signal.getsignal(signal.SIGTERM)
+    with loop._stop_signal() as stopped:
+        assert not stopped()
+        for _ in range(2):
+            signal.raise_signal(signal.SIGTERM)
+        assert stopped()
+    assert signal.getsignal(signal.SIGTERM) == before

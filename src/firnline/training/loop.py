@@ -322,7 +322,7 @@ def _torch_threads(count: int) -> Iterator[None]:
 
 @contextmanager
 def _stop_signal() -> Iterator[Callable[[], bool]]:
-    """Turns the first SIGTERM or SIGINT into a flag; a second one ends the process as usual."""
+    """Turns SIGTERM and the first SIGINT into a flag; another SIGINT ends the process as usual."""
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False  # only the main thread may set handlers
         return
@@ -336,7 +336,8 @@ def _stop_signal() -> Iterator[Callable[[], bool]]:
 
     def handle(number: int, frame: object) -> None:
         came.set()
-        restore()
+        # Slurm and torchrun both send SIGTERM; a second Ctrl-C is a person who will not wait.
+        signal.signal(signal.SIGINT, before[signal.SIGINT])
 
     for number in before:
         signal.signal(number, handle)
