@@ -53,6 +53,7 @@ _PACKAGES = (
 _SHARED = (
     "documents.py",
     "language_table.py",
+    "parsing.py",
     "languages.py",
     "shared_extensions.py",
     "licenses.py",

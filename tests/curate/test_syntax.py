@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from firnline import parsing
 from firnline.curate import syntax
 from firnline.languages import LANGUAGES
 
@@ -74,11 +75,11 @@ def test_what_is_not_parsed_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     texts = ["x = 1\n", "( select", "(((", "", "f(((\n"]
     found = shares(texts, ["Python", "SQL", "Markdown", "Python", "Python"])
     assert np.isnan(found).tolist() == [True, True, True, True, False]
-    monkeypatch.setattr(syntax, "LONGEST_BYTES", 3)
+    monkeypatch.setattr(parsing, "LONGEST_BYTES", 3)
     assert np.isnan(shares(["f(((\n"], ["Python"]))
     monkeypatch.undo()
-    monkeypatch.setattr(syntax, "STEPS_PER_BYTE", 0)
-    monkeypatch.setattr(syntax, "FEWEST_STEPS", 0)
+    monkeypatch.setattr(parsing, "STEPS_PER_BYTE", 0)
+    monkeypatch.setattr(parsing, "FEWEST_STEPS", 0)
     long = "f((1,\n" * 400
     assert np.isnan(shares([long], ["Python"]))
     monkeypatch.undo()

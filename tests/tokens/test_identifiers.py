@@ -16,8 +16,9 @@ import pytest
 
 from firnline.errors import FirnlineError
 from firnline.kernels.identifiers import CODE, FIRST, HEAD, LAST, MOST_AROUND, NEVER, NUMBER, TAIL
+from firnline.parsing import LONGEST_BYTES
 from firnline.tokens import identifiers, pack
-from firnline.tokens.grammars import KINDS, LONGEST_BYTES, marks, parse
+from firnline.tokens.grammars import KINDS, marks, parse
 from firnline.tokens.identifiers import IdentifiersConfig, label_document
 from firnline.tokens.samples import Samples
 from firnline.tokens.tokenizer import Tokenizer

@@ -12,8 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from firnline.errors import FirnlineError
+from firnline.parsing import LONGEST_BYTES
 from firnline.tokens import pairs
-from firnline.tokens.descriptions import LONGEST_BYTES, described_functions
+from firnline.tokens.descriptions import described_functions
 from firnline.tokens.pairs import Pairs, PairsConfig
 from firnline.tokens.tokenizer import Tokenizer
 

@@ -8,30 +8,21 @@ misses.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterable, Sequence
 from functools import cache
-from threading import Lock
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from tree_sitter import Language, Node, Parser, Point
+from tree_sitter import Node, Parser
 
+from firnline import parsing
 from firnline.documents import buffers
 from firnline.kernels.lexical import features
 from firnline.kernels.structure import PROSE, structure
-from firnline.languages import LANGUAGES
 
-LONGEST_BYTES = 1 << 19
-"""Longer documents are not parsed."""
-STEPS_PER_BYTE = 8
-"""The parser stops after this many steps for each byte (code takes 0.2 to 2.2).
-A count and not a clock, so that a document's fate does not depend on the machine."""
-FEWEST_STEPS = 10_000
 FAULTS_PER_KB = 0.2
 _FEWEST_LINES = 4
-_ONE_AT_A_TIME = Lock()  # threads share the parsers
 _FEWEST_BYTES = 200
 
 # What ends a language's lines of code, as shares of them: at least and at most so many in `;{}`, at
@@ -105,25 +96,12 @@ def error_shares(
         suspected = suspects(faults, lines, np.diff(offsets), languages)
     shares = np.full(len(languages), np.nan)
     for row in np.flatnonzero(suspected).tolist():
-        grammars = _parsers(languages[row])
+        # SQL's grammar knows too few dialects.
+        grammars = () if languages[row] == "SQL" else parsing.parsers(languages[row])
         text = data[offsets[row] : offsets[row + 1]].tobytes()
-        if grammars and 0 < len(text) <= LONGEST_BYTES:
-            with _ONE_AT_A_TIME:
-                shares[row] = _least_share(grammars, text)
+        if grammars and 0 < len(text) <= parsing.LONGEST_BYTES:
+            shares[row] = _least_share(grammars, text)
     return shares
-
-
-@cache
-def _parsers(language: str) -> tuple[Parser, ...]:
-    """The parsers of a language, made once for each process; a dialect beside the language."""
-    known = LANGUAGES.get(language)
-    if known is None or known.grammar is None or language == "SQL":  # SQL's knows too few dialects
-        return ()
-    module = importlib.import_module(known.grammar[0])
-    names = [known.grammar[1]]
-    if language == "TypeScript":
-        names.append("language_tsx")
-    return tuple(Parser(Language(getattr(module, name)())) for name in names)
 
 
 def _least_share(grammars: Iterable[Parser], text: bytes) -> float:
@@ -137,20 +115,8 @@ def _least_share(grammars: Iterable[Parser], text: bytes) -> float:
 
 
 def _error_share(parser: Parser, text: bytes) -> float:
-    steps = 0
-
-    def read(start: int, point: Point) -> bytes:
-        return text[start : start + 65536]
-
-    def stop(position: int, error: bool) -> bool:
-        nonlocal steps
-        steps += 100
-        return steps > STEPS_PER_BYTE * len(text) + FEWEST_STEPS
-
-    try:
-        tree = parser.parse(read, progress_callback=stop)
-    except ValueError:  # stopped
-        parser.reset()
+    tree = parsing.parse(parser, text)
+    if tree is None:
         return float("nan")
     return min(1.0, _error_bytes(tree.root_node) / len(text))  # missing tokens have no bytes
 

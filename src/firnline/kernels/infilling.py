@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from firnline.kernels.draws import below
 from firnline.kernels.jit import kernel
 
 Bytes = NDArray[np.uint8]
@@ -16,19 +17,6 @@ Forms = NDArray[np.int8]
 PLAIN, PSM, SPM, OPENING = range(4)
 """How a run is written; OPENING: the first token of a form that lies in the next sequence."""
 _TRIES = 256
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-_FIRST, _SECOND = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
-_30, _27, _31 = np.uint64(30), np.uint64(27), np.uint64(31)
-
-
-@kernel
-def _below(state: np.uint64, counter: int, limit: int) -> int:
-    """A number in 0 .. limit - 1 from word `counter` of the generator splitmix64."""
-    word = state + _GOLDEN * np.uint64(counter)
-    word = (word ^ (word >> _30)) * _FIRST
-    word = (word ^ (word >> _27)) * _SECOND
-    word = word ^ (word >> _31)
-    return int(word % np.uint64(limit))
 
 
 @kernel
@@ -54,7 +42,7 @@ def cut_tokens(
         for cut in range(2):
             cuts[cut] = low
             for _ in range(_TRIES):
-                place = low + _below(states[text], counter, last - low + 1)
+                place = low + below(states[text], counter, last - low + 1)
                 counter += 1
                 if place == last or not inside[ids[place]]:
                     cuts[cut] = place
@@ -101,8 +89,8 @@ def cut_characters(
                 steps += data[i] == 10 or i == last - 1
             else:
                 steps += data[i] & 0xC0 != 0x80
-        a = _below(states[text], 3, steps + 1)
-        b = _below(states[text], 4, steps + 1)
+        a = below(states[text], 3, steps + 1)
+        b = below(states[text], 4, steps + 1)
         a, b = min(a, b), max(a, b)
         bounds[3 * text] = first
         bounds[3 * text + 1] = bounds[3 * text + 2] = low
@@ -133,7 +121,7 @@ def cut_nodes(bounds: Integers, nodes: NDArray[np.int32], headers: Integers, sta
             usable += begin >= headers[text] and end > begin and end <= size
         if usable == 0:
             continue
-        drawn = _below(states[text], 5, usable)
+        drawn = below(states[text], 5, usable)
         for begin, end in nodes[text]:
             if begin >= headers[text] and end > begin and end <= size:
                 if drawn == 0:

@@ -11,7 +11,8 @@ from typing import NamedTuple
 
 from tree_sitter import Node, Tree
 
-from firnline.tokens.grammars import KINDS, LONGEST_BYTES, marks, parse
+from firnline.parsing import LONGEST_BYTES
+from firnline.tokens.grammars import KINDS, marks, parse
 
 LEAST_WORDS = 3
 LEAST_LINES = 3

@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-import importlib
 from functools import cache
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from tree_sitter import Language, Node, Parser, Point, Query, QueryCursor, Tree
+from tree_sitter import Language, Node, Query, QueryCursor, Tree
 
-from firnline.languages import LANGUAGES
-
-LONGEST_BYTES = 1 << 19
-"""Longer documents are not parsed."""
-STEPS_PER_BYTE = 8
-"""The parser stops after this many steps for each byte (code takes 0.2 to 2.2). A count and not
-a clock, so that a document's labels do not depend on the machine."""
-FEWEST_STEPS = 10_000
+from firnline import parsing
+from firnline.parsing import LONGEST_BYTES
 
 _C_COMMENTS = "(comment) @comment"
 _TWO_COMMENTS = "(line_comment) @comment (block_comment) @comment"
@@ -112,15 +105,15 @@ class Marks(NamedTuple):
 def parse(language: str, text: bytes) -> Tree | None:
     """The tree of a text; None without a grammar, for long texts, and where the parser gives up.
 
-    A text with errors has a tree too, with ERROR nodes in it. Not for several threads at once.
+    A text with errors has a tree too, with ERROR nodes in it.
     """
     if language not in KINDS or not 0 < len(text) <= LONGEST_BYTES:
         return None
-    first, *dialects = _parsers(language)
-    tree = _parse(first, text)
+    first, *dialects = parsing.parsers(language)
+    tree = parsing.parse(first, text)
     for dialect in dialects:
         if tree is None or tree.root_node.has_error:
-            other = _parse(dialect, text)
+            other = parsing.parse(dialect, text)
             tree = other if other is not None and not other.root_node.has_error else tree
     return tree
 
@@ -149,31 +142,3 @@ def _query(language: str, grammar: Language) -> Query:
     if language == "Shell":
         patterns.append("(function_definition name: (word) @identifier)")
     return Query(grammar, " ".join([*patterns, kinds.comments]))
-
-
-@cache
-def _parsers(language: str) -> tuple[Parser, ...]:
-    """The parser of a language and those of its dialects, made once for each process."""
-    known = LANGUAGES[language].grammar
-    assert known is not None
-    module = importlib.import_module(known[0])
-    names = [known[1], "language_tsx"] if language == "TypeScript" else [known[1]]
-    return tuple(Parser(Language(getattr(module, name)())) for name in names)
-
-
-def _parse(parser: Parser, text: bytes) -> Tree | None:
-    steps = 0
-
-    def read(start: int, point: Point) -> bytes:
-        return text[start : start + 65536]
-
-    def stop(position: int, error: bool) -> bool:
-        nonlocal steps
-        steps += 100
-        return steps > STEPS_PER_BYTE * len(text) + FEWEST_STEPS
-
-    try:
-        return parser.parse(read, progress_callback=stop)
-    except ValueError:  # stopped
-        parser.reset()
-        return None

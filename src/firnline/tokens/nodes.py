@@ -7,24 +7,18 @@ last (counted from the document's beginning, path line included), then -1.
 
 from __future__ import annotations
 
-import importlib
-from functools import cache
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from tree_sitter import Language, Parser, Point, Tree
+from tree_sitter import Tree
 
 from firnline.errors import FirnlineError
-from firnline.languages import LANGUAGES
+from firnline.parsing import LONGEST_BYTES, parse, parsers
 from firnline.tokens.permutation import random_words
 
 NODES = 8
 """Nodes recorded for a document at most."""
-LONGEST_BYTES = 1 << 19
-"""Longer documents are not parsed."""
-STEPS_PER_BYTE, FEWEST_STEPS = 8, 10_000
-"""The parser gives up after so many steps: a count, so that the result is the same anywhere."""
 
 Spans = npt.NDArray[np.int32]
 
@@ -39,8 +33,8 @@ def syntax_nodes(language: str, content: bytes, header: int, document: bytes) ->
     """
     spans = np.full((NODES, 2), -1, dtype=np.int32)
     text = content[header:]
-    parser = _parser(language)
-    tree = _parse(parser, text) if parser and 0 < len(text) <= LONGEST_BYTES else None
+    grammars = parsers(language)
+    tree = parse(grammars[0], text) if grammars and 0 < len(text) <= LONGEST_BYTES else None
     if tree is None:
         return spans
     words = random_words(4 * NODES, document.hex(), "nodes").tolist()
@@ -65,34 +59,6 @@ def read_nodes(folder: Path, documents: int) -> Spans:
             f"{folder} records no syntax nodes of its documents", mend="pack with nodes: true"
         )
     return np.asarray(np.memmap(path, np.int32, "r", shape=(documents, NODES, 2)))
-
-
-@cache
-def _parser(language: str) -> Parser | None:
-    known = LANGUAGES.get(language)
-    if known is None or known.grammar is None:
-        return None
-    module, function = known.grammar
-    return Parser(Language(getattr(importlib.import_module(module), function)()))
-
-
-def _parse(parser: Parser, text: bytes) -> Tree | None:
-    """The tree, or None where the parser takes too long over it."""
-    steps = 0
-
-    def read(start: int, point: Point) -> bytes:
-        return text[start : start + 65536]
-
-    def stop(position: int, error: bool) -> bool:
-        nonlocal steps
-        steps += 100
-        return steps > STEPS_PER_BYTE * len(text) + FEWEST_STEPS
-
-    try:
-        return parser.parse(read, progress_callback=stop)
-    except ValueError:  # stopped
-        parser.reset()
-        return None
 
 
 def _nodes_at(tree: Tree, place: int) -> list[tuple[int, int]]:
