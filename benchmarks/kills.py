@@ -4,11 +4,12 @@
 
 The documents are a few packages of the standard library unless a folder is given. A first run is
 left alone: what it wrote is the truth, and its duration the range of the random moments, counted
-from when the stage's folder appears. Two kills in three are SIGKILL to the whole process group;
-the third is to the command alone, so that its workers may live on for a moment beside the next
-run. A run that finishes before its kill is compared and its folder removed; after the last kill
-one run goes on to the end. Every file must have the bytes of the first run's, the manifest's too,
-and nothing else may be left.
+from when the stage's folder appears. Every other moment is a number of items that the run has
+finished instead, so that there is something to go on from however fast the machine is. Two kills
+in three are SIGKILL to the whole process group; the third is to the command alone, so that its
+workers may live on for a moment beside the next run. A run that finishes before its kill is
+compared and its folder removed; after the last kill one run goes on to the end. Every file must
+have the bytes of the first run's, the manifest's too, and nothing else may be left.
 
 The last line is a JSON object: kills, runs that went on from a killed one, finished runs, and
 whether all were equal. The exit status is 1 where they were not.
@@ -28,6 +29,7 @@ import sys
 import sysconfig
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
@@ -81,19 +83,26 @@ def kill(folder: Path, documents: Path, arguments: argparse.Namespace) -> dict[s
     truth = digests(out)
     print(f"undisturbed: {duration:.1f} s, {len(truth)} files")
     shutil.rmtree(out)
+
+    def moment(kills: int, before: int) -> Callable[[float], bool]:
+        seconds, items = rng.uniform(0.0, duration), before + rng.randint(1, SHARDS)
+        if kills % 2:
+            return lambda elapsed: elapsed >= seconds
+        return lambda _: items_finished(out) >= items
+
     kills = went_on = finished = 0
     equal = True
     while kills < arguments.kills:
-        moment = rng.uniform(0.0, duration)
-        alone = rng.random() < 1 / 3
-        went_on += (folder / ".curated.partial" / "parts").exists()
-        if run(command, out, moment, alone=alone) is None:
+        before = items_finished(out)
+        went_on += before > 0
+        if run(command, out, moment(kills, before), alone=rng.random() < 1 / 3) is None:
             kills += 1
         else:
             finished += 1
             equal &= same(truth, out)
             shutil.rmtree(out)
     if not out.exists():
+        went_on += items_finished(out) > 0
         run(command, out, None)
     finished += 1
     equal &= same(truth, out)
@@ -107,26 +116,34 @@ def kill(folder: Path, documents: Path, arguments: argparse.Namespace) -> dict[s
 
 
 def run(
-    command: list[str], out: Path, moment: float | None, *, alone: bool = False
+    command: list[str], out: Path, enough: Callable[[float], bool] | None, *, alone: bool = False
 ) -> float | None:
-    """Runs the command, its seconds; kills it `moment` seconds into the stage, None then."""
+    """Runs the command, its seconds; kills it once `enough` of them in the stage, None then."""
     process = subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL)
-    partial = out.with_name(f".{out.name}.partial")
+    partial = partial_of(out)
     before = partial.stat().st_mtime_ns if partial.exists() else 0
     while process.poll() is None and not out.exists():
         if partial.exists() and partial.stat().st_mtime_ns != before:
             break
         time.sleep(0.005)
     start = time.monotonic()
-    try:
-        process.wait(moment)
-    except subprocess.TimeoutExpired:
-        os.kill(process.pid, signal.SIGKILL) if alone else os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        return None
+    while process.poll() is None:
+        if enough and enough(time.monotonic() - start):
+            (os.kill if alone else os.killpg)(process.pid, signal.SIGKILL)
+            process.wait()
+            return None
+        time.sleep(0.005)
     if process.returncode:
         sys.exit(f"a run ended with exit status {process.returncode}")
     return time.monotonic() - start
+
+
+def partial_of(out: Path) -> Path:
+    return out.with_name(f".{out.name}.partial")
+
+
+def items_finished(out: Path) -> int:
+    return len(list((partial_of(out) / "parts").glob("*/[!.]*.json")))
 
 
 def digests(folder: Path) -> dict[str, str]:

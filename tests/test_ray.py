@@ -115,16 +115,20 @@ def _files(folder: Path) -> dict[str, bytes]:
 def test_a_killed_node_changes_nothing(cluster: Any, tmp_path: Path) -> None:
     victim = cluster.second.node_id
 
+    def started_on(node: str) -> bool:
+        return any(node in path.read_text() for path in tmp_path.glob("*.starts"))
+
     def work(n: int) -> dict[str, int]:
         node = ray.get_runtime_context().get_node_id()
         with (tmp_path / f"{n}.starts").open("a") as file:
             file.write(f"{node}\n")
-        time.sleep(0.4)
+        while node == victim or not started_on(victim):
+            time.sleep(0.01)  # there until it is killed, elsewhere until there is one to kill
         write_json(tmp_path / f"{n}.json", {"square": n * n})
         return {"square": n * n}
 
     def kill() -> None:
-        while not any(victim in path.read_text() for path in tmp_path.glob("*.starts")):
+        while not started_on(victim):
             time.sleep(0.01)
         cluster.remove_node(cluster.second, allow_graceful=False)
 

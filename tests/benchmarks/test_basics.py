@@ -4,7 +4,6 @@ import ast
 import doctest
 import importlib.resources
 import json
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -97,10 +96,8 @@ def test_check_has_enough_asserts(row: dict[str, str]) -> None:
 
 
 @each_row
-def test_reference_solution_passes_quickly(row: dict[str, str]) -> None:
-    started = time.perf_counter()
+def test_reference_solution_passes(row: dict[str, str]) -> None:
     run_check(row, row["canonical_solution"])
-    assert time.perf_counter() - started < 1
 
 
 @each_row
