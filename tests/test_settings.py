@@ -6,7 +6,7 @@ import pytest
 from pydantic import BaseModel, ConfigDict
 
 from firnline.errors import FirnlineError
-from firnline.settings import Count, make, merge, parse_settings, read_count
+from firnline.settings import Count, make, merge, parse_settings, read_count, read_yaml
 
 
 class Inner(BaseModel):
@@ -40,6 +40,21 @@ def test_settings_are_yaml_values_in_nested_mappings() -> None:
         "a": {"b": 3, "c": ["x", "y"]},
         "d": "1e-3",  # YAML 1.1 reads no float here; pydantic does
         "e": None,
+    }
+
+
+def test_off_is_a_word_and_true_is_not() -> None:
+    text = "off: [vendored]\nsyntax: off\nwandb: on\nno: yes\ncompile: true\nkeep: False\n"
+    assert read_yaml(text) == {
+        "off": ["vendored"],
+        "syntax": "off",
+        "wandb": "on",
+        "no": "yes",
+        "compile": True,
+        "keep": False,
+    }
+    assert parse_settings(["curate.syntax=off", "curate.off=[vendored]"]) == {
+        "curate": {"syntax": "off", "off": ["vendored"]}
     }
 
 

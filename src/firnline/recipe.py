@@ -27,7 +27,7 @@ from firnline.model.config import ModelConfig
 from firnline.model.presets import PRESETS
 from firnline.phases import Phase, PhaseData, Scale, scaled
 from firnline.quality.stage import AnnotateConfig
-from firnline.settings import complaints, merge, parse_settings
+from firnline.settings import complaints, merge, parse_settings, read_yaml
 from firnline.synthesis.stage import SynthesisConfig
 from firnline.tokens.infilling import InfillingConfig
 from firnline.tokens.pack import PackConfig
@@ -149,7 +149,7 @@ def _read(name_or_path: str, seen: tuple[str, ...]) -> Raw:
             f"no recipe {name_or_path}", mend=f"give a YAML file or one of {', '.join(packaged())}"
         )
     try:
-        raw = yaml.safe_load(path.read_text())
+        raw = read_yaml(path.read_text())
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         problem = " ".join(str(error).split())
         raise FirnlineError(f"{path} is not YAML: {problem}", mend="correct the file") from error

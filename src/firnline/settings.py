@@ -13,6 +13,18 @@ from firnline.errors import FirnlineError
 
 Config = TypeVar("Config", bound=BaseModel)
 
+_BOOL = "tag:yaml.org,2002:bool"
+
+
+class _Yaml(yaml.SafeLoader):
+    """YAML 1.1 but for its booleans, which are those of 1.2: `off` is a key and a value here."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012 (PyYAML's own attribute)
+        first: [resolver for resolver in resolvers if resolver[0] != _BOOL or first in "tTfF"]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
 _SUFFIXES = {"k": 10**3, "m": 10**6, "b": 10**9, "t": 10**12}
 
 
@@ -28,6 +40,11 @@ Count = Annotated[int, BeforeValidator(read_count)]
 """A whole number that people may write as `500B`."""
 
 
+def read_yaml(text: str) -> Any:
+    """YAML as plain values; of booleans only `true` and `false`. Raises yaml.YAMLError."""
+    return yaml.load(text, Loader=_Yaml)
+
+
 def parse_settings(lines: Sequence[str], option: str = "--set") -> dict[str, Any]:
     """`a.b=3` lines as nested mappings; values are YAML. Every malformed line is reported.
 
@@ -38,7 +55,7 @@ def parse_settings(lines: Sequence[str], option: str = "--set") -> dict[str, Any
     for line in lines:
         key, equals, text = line.partition("=")
         try:
-            value = yaml.safe_load(text)
+            value = read_yaml(text)
         except yaml.YAMLError:
             equals = ""
         if not equals or not key.strip():
