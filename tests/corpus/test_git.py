@@ -108,7 +108,7 @@ def test_broken_ones_are_a_row_each_and_the_rest_goes_on(tmp_path: Path) -> None
     assert [row["repo"] for row in rows(out, "data")] == ["good"]
     dropped = {str(row["repo"]): str(row["detail"]) for row in rows(out, "ledger") if row["rule"]}
     assert set(dropped) == {"empty", "junk", "pointer"}
-    assert "no commit 'HEAD'" in dropped["empty"]
+    assert "has no commits" in dropped["empty"]
     assert "no git repository" in dropped["junk"]
 
 
@@ -162,6 +162,37 @@ def test_manifest_and_license_texts_make_the_license(tmp_path: Path) -> None:
     licenses = {row["path"]: row["license"] for row in rows(out, "data")}
     assert licenses["a.rs"] == "(MIT OR Apache-2.0) AND MIT"
     assert licenses["b.rs"] == "GPL-2.0-only"
+
+
+def test_the_texts_of_a_reuse_repository_are_its_license_by_every_way_in(tmp_path: Path) -> None:
+    mit = "Permission is hereby granted, free of charge, to any person obtaining a copy.\n"
+    files = {"LICENSES/MIT.txt": mit, "LICENSES/GPL-2.0-only.txt": "x", "src/a.py": "x = 1\n"}
+    repo = make(tmp_path / "all" / "repo", files)
+    git(repo, "archive", "--prefix=repo/", "-o", str(tmp_path / "repo.tar.gz"), "HEAD")
+    for number, source in enumerate(
+        ({"path": repo}, {"kind": "directory", "path": repo.parent}),
+    ):
+        out = ingest(tmp_path / f"out{number}", source)
+        assert {row["license"] for row in rows(out, "data")} == {"GPL-2.0-only AND MIT"}
+    out = ingest(tmp_path / "out", {"kind": "archive", "path": str(tmp_path / "repo.tar.gz")})
+    assert {row["license"] for row in rows(out, "data")} == {"GPL-2.0-only AND MIT"}
+
+
+@pytest.mark.parametrize(("key", "value"), [("objectformat", "sha256"), ("refstorage", "reftable")])
+def test_forms_that_libgit2_does_not_read_are_named(tmp_path: Path, key: str, value: str) -> None:
+    repo = make(tmp_path / "repo", {"a.py": "x = 1\n"})
+    git(repo, "config", "core.repositoryformatversion", "1")
+    git(repo, "config", f"extensions.{key}", value)
+    with pytest.raises(FirnlineError, match=r"libgit2 does not read.*git archive"):
+        ingest(tmp_path / "out", {"path": repo})
+
+
+def test_a_repository_without_commits_is_named(tmp_path: Path) -> None:
+    repo = tmp_path / "repo"
+    repo.mkdir()
+    git(repo, "init", "-q")
+    with pytest.raises(FirnlineError, match="has no commits"):
+        ingest(tmp_path / "out", {"path": repo})
 
 
 def test_notebooks_become_scripts_and_broken_ones_rows(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import pygit2
 from pydantic import BaseModel, ConfigDict
 
 from firnline.corpus import licenses
+from firnline.corpus.damage import one_line
 from firnline.corpus.listing import Entry, Listing
 from firnline.corpus.parts import Found, Limits, as_text
 from firnline.errors import FirnlineError
@@ -144,11 +145,17 @@ def open_repository(path: Path) -> pygit2.Repository:
     """Opens a repository; FirnlineError where git does not take it for one."""
     try:
         return pygit2.Repository(str(path))
-    except pygit2.GitError as error:
+    except (pygit2.GitError, ValueError) as error:
         if "not owned" in str(error):
             raise FirnlineError(
                 f"{path} belongs to another user",
                 mend=f"git config --global --add safe.directory {path}",
+            ) from error
+        if "unsupported" in str(error) or "unknown object format" in str(error):
+            reason = one_line(error).rpartition(": ")[2]
+            raise FirnlineError(
+                f"{path} is of a form that libgit2 does not read: {reason}",
+                mend="read an archive of it (git archive), or its work tree as a directory",
             ) from error
         raise FirnlineError(f"no git repository at {path}", mend="check its path") from error
 
@@ -158,6 +165,8 @@ def resolve(git: pygit2.Repository, revision: str, path: Path) -> pygit2.Commit:
     try:
         return git.revparse_single(revision).peel(pygit2.Commit)
     except (KeyError, ValueError, pygit2.GitError) as error:
+        if git.is_empty:
+            raise FirnlineError(f"{path} has no commits", mend="commit, or leave it out") from error
         raise FirnlineError(
             f"no commit {revision!r} in {path}", mend="check the source's revision"
         ) from error
@@ -180,8 +189,8 @@ def repository_license(git: pygit2.Repository, tree: str) -> str | None:
     try:
         items = [(item.name or "", item) for item in git[tree]]
         for name, item in list(items):
-            if name == "debian" and isinstance(item, pygit2.Tree):
-                items += [(f"debian/{below.name}", below) for below in item]
+            if name in licenses.FOLDERS and isinstance(item, pygit2.Tree):
+                items += [(f"{name}/{below.name}", below) for below in item]
         for name, item in items:
             told = licenses.tells(name) and isinstance(item, pygit2.Blob)
             if told and item.size <= _MANIFEST_BYTES:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from firnline.licenses import canonical
+from firnline.licenses import canonical, permissive
 
 _READ = 60_000  # characters: the longest texts are under 40,000
 _NEAR = 8_000  # characters in which the phrases of one license lie
@@ -172,6 +172,12 @@ _CREATIVE_COMMONS = re.compile(
     r"|\battribution( non ?commercial)?( share ?alike)?( no ?deriv\w+)? ([1-4]\.[05])"
     r"(?: international| unported| generic| creative)"
 )
+# What takes back the grant of a permissive text, wherever it stands.
+_COMMONS_CLAUSE = "commons clause license condition"
+_NOT_COMMERCIAL = re.compile(
+    r"\bnon ?commercial (?:use|purposes?|research(?: use| purposes?)?) only\b"
+    r"|\bonly for (?:\w+ )?non ?commercial\b|\bcommercial use is (?:not permitted|prohibited)\b"
+)
 _POLYFORM = re.compile(r"polyform ([a-z]+(?: [a-z]+)?) license (\d\.\d\.\d)")
 
 
@@ -180,7 +186,7 @@ def from_text(text: str) -> str | None:
 
     An `SPDX-License-Identifier` line is believed. Else the license whose words come first counts:
     what follows is as a rule what the software bundles, or the licenses that a text compares
-    itself with.
+    itself with. But what forbids uses counts wherever it stands.
     """
     stated = _IDENTIFIER.search(text[:_READ])
     if stated and (found := canonical(stated[1].strip(" \t\r*/#->"))):
@@ -197,6 +203,10 @@ def from_text(text: str) -> str | None:
         match = pattern.search(folded)
         if match and match.start() < place:
             best, place = name(match), match.start()
+    if _COMMONS_CLAUSE in folded:
+        return "LicenseRef-Commons-Clause"
+    if permissive(best) and _NOT_COMMERCIAL.search(folded):
+        return "LicenseRef-NonCommercial"
     return best
 
 

@@ -14,17 +14,32 @@ from firnline.corpus.license_names import CLASSIFIERS, from_name
 from firnline.corpus.license_texts import from_text
 from firnline.licenses import canonical, ids
 
-__all__ = ["from_header", "from_metadata", "from_text", "is_license_file", "of_repository", "tells"]
+__all__ = [
+    "from_header",
+    "from_metadata",
+    "from_name",
+    "from_text",
+    "is_license_file",
+    "of_repository",
+    "tells",
+]
 
 READ_BYTES = 200_000
 """Of a license file, what is read."""
+FOLDERS = ("debian", "LICENSES")
+"""Folders at the top of a repository in which `tells` knows files."""
 
-_FILE_NAME = re.compile(r"(?i)^(un)?licen[cs]e|^copying|^copyright|^mit-license")
+_FILE_NAME = re.compile(
+    r"(?i)^(un)?licen[cs]e|^copying|^copyright"
+    r"|^(?:mit|apache|[al]?gpl|bsd|mpl|isc)[\w.]*[-_]licen[cs]e"
+)
 _OTHERS_TERMS = re.compile(
     r"(?i)third|3rd|vendor|bundled|depend|notice|docs?\b|documentation|fonts?\b|images?\b|data\b"
     r"|\.(?:py|js|ts|java|go|rs|c|h|rb|php|spdx|json|ya?ml|xml)$"
 )
-_HEADER = re.compile(rb"SPDX-License-Identifier:[ \t]*([^\r\n]{1,200})")
+_HEADER = re.compile(rb"SPDX-License-Identifier:[ \t]*([\w.+():\t -]{1,200})([^\r\n]*)")
+_AFTER_HEADER = re.compile(rb"\*/|-->|#|(?!['`])[^\w\x80-\xff]*\Z")  # the end of a comment
+_REUSE = re.compile(r"LICENSES/([\w.+-]+)\.(?:txt|md)")
 
 
 def is_license_file(path: str) -> bool:
@@ -35,9 +50,9 @@ def is_license_file(path: str) -> bool:
 def tells(path: str) -> bool:
     """Whether `of_repository` reads a file: a license file or package metadata, by its name.
 
-    `path` is relative to the top of the repository; `debian/copyright` is the one in a folder.
+    `path` is relative to the top of the repository; of folders only `FOLDERS` have such files.
     """
-    if path == "debian/copyright":
+    if path == "debian/copyright" or _REUSE.fullmatch(path):
         return True
     return "/" not in path and (is_license_file(path) or _reader(path) is not None)
 
@@ -50,11 +65,19 @@ def of_repository(files: Iterable[tuple[str, bytes]]) -> str | None:
     choice (OR), other files hold together (AND), the GNU GPL beside the LGPL is part of it, and
     files for bundled parts, documentation or data are passed by. A text that the declaration does
     not name is added to it with AND, so that a manifest's default never hides a stricter license.
+    Where none of these tells, all texts in `LICENSES/` hold together (REUSE 3.3: one for each
+    license that some file is under).
     """
     declared: list[str] = []
     texts: list[tuple[str, str]] = []
+    reuse: list[str] = []
     for path, content in sorted(files):
-        text = content[:READ_BYTES].decode("utf-8", "replace")
+        text = content[:READ_BYTES].decode("utf-8-sig", "replace")
+        if match := _REUSE.fullmatch(path):
+            if not re.search(r"(?i)exception|-note$", match[1]):
+                spdx = from_name(match[1]) or from_text(text) or canonical(match[1])
+                reuse.extend([spdx] if spdx else [])
+            continue
         reader = _reader(path)
         if reader is not None:
             declared.extend(filter(None, [reader(text)]))
@@ -64,7 +87,7 @@ def of_repository(files: Iterable[tuple[str, bytes]]) -> str | None:
     said = _joined("AND", declared)
     written = _of_texts(texts)
     if said is None or written is None:
-        return said or written
+        return said or written or _joined("AND", reuse)
     if said == "BSD-3-Clause" and written.startswith("BSD-"):
         return written  # a bare `BSD` is read as three clauses; the text knows
     named = {_family(name) for name in ids(said)}
@@ -74,16 +97,18 @@ def of_repository(files: Iterable[tuple[str, bytes]]) -> str | None:
 
 
 def from_header(head: bytes) -> str | None:
-    """The license that a file states for itself in an `SPDX-License-Identifier` line of its head.
+    """The license that a file states for itself in `SPDX-License-Identifier` lines of its head.
 
-    It overrules the repository's. None where there is no such line in the first 4 KiB.
+    It overrules the repository's; several lines hold together. None where the first 4 KiB have no
+    such line, or one with more after the expression than the end of a comment.
     """
     if b"SPDX-License-Identifier" not in head[:4096]:
         return None
-    match = _HEADER.search(head[:4096])
-    if match is None:
-        return None
-    return canonical(match[1].decode("utf-8", "replace").split("*/")[0].strip(" \t#/;-<>\"'"))
+    stated = []
+    for match in _HEADER.finditer(head[:4096]):
+        if _AFTER_HEADER.match(match[2]):
+            stated.append(canonical(match[1].decode().strip(" \t-.:")))
+    return _joined("AND", [expression for expression in stated if expression])
 
 
 def from_metadata(expression: str | None, classifiers: list[str], free: str | None) -> str | None:
@@ -107,7 +132,7 @@ def _of_texts(texts: list[tuple[str, str]]) -> str | None:
         spdx = [name for name in spdx if not name.startswith("GPL")]
     choice = len(texts) > 1 and all(
         re.search(
-            r"(?i)[-_.](?:mit|apache|bsd|gpl|lgpl|mpl|zlib|isc|cc0|unlicense|boost|al2)", name
+            r"(?i)(?:^|[-_.])(?:mit|apache|bsd|gpl|lgpl|mpl|zlib|isc|cc0|unlicense|boost|al2)", name
         )
         or PurePosixPath(name).stem.lower() in ("unlicense", "copyright")
         for name, _ in texts
@@ -157,29 +182,40 @@ def _named(name: Any) -> str | None:
     return from_name(name)
 
 
-def _toml(*keys: str) -> Callable[[str], str | None]:
-    def read(text: str) -> str | None:
-        try:
-            row: Any = tomllib.loads(text)
-        except (ValueError, RecursionError):
-            return None
-        for key in keys:
-            row = row.get(key) if isinstance(row, dict) else None
-        if not isinstance(row, dict):
-            return None
-        stated = row.get("license")
-        if isinstance(stated, dict):
-            stated = stated.get("text")
-        classifiers = row.get("classifiers")
-        if not isinstance(stated, str):
-            stated = None
-        expression = canonical(stated) if stated else None
-        listed = (
-            [c for c in classifiers if isinstance(c, str)] if isinstance(classifiers, list) else []
-        )
-        return _named(expression) or from_metadata(None, listed, stated)
+def _table(text: str, *keys: str) -> dict[str, Any]:
+    """A table of a TOML file; empty where there is none."""
+    try:
+        row: Any = tomllib.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    for key in keys:
+        row = row.get(key) if isinstance(row, dict) else None
+    return row if isinstance(row, dict) else {}
 
-    return read
+
+def _cargo(text: str) -> str | None:
+    """A crate's license, or the one that a workspace gives to its crates."""
+    own = _table(text, "package").get("license")
+    shared = _table(text, "workspace", "package").get("license")
+    return _named(own) or _named(shared)
+
+
+def _pyproject(text: str) -> str | None:
+    """PEP 621 and PEP 639, else Poetry's and Flit's own tables."""
+    row = _table(text, "project")
+    stated = row.get("license")
+    if isinstance(stated, dict):
+        stated = stated.get("text")
+    stated = stated if isinstance(stated, str) else None
+    listed = row.get("classifiers")
+    classifiers = [c for c in listed if isinstance(c, str)] if isinstance(listed, list) else []
+    expression = canonical(stated) if stated else None
+    return (
+        _named(expression)
+        or from_metadata(None, classifiers, stated)
+        or _named(_table(text, "tool", "poetry").get("license"))
+        or _named(_table(text, "tool", "flit", "metadata").get("license"))
+    )
 
 
 def _headers(text: str) -> str | None:
@@ -191,7 +227,9 @@ def _headers(text: str) -> str | None:
 
 def _setup(text: str) -> str | None:
     """setup.cfg and setup.py: the license argument and the classifiers, by their look."""
-    free = re.search(r"^[ \t]*license[ \t]*=[ \t]*[\"']?([^\"'\n]+)", text, re.MULTILINE)
+    free = re.search(r"\blicense[ \t]*=[ \t]*[\"']([^\"'\n]+)", text) or re.search(
+        r"^[ \t]*license[ \t]*=[ \t]*([^\"'\n]+)", text, re.MULTILINE
+    )
     classifiers = re.findall(r"License :: [^\"'\n]+", text)
     return from_metadata(None, [c.strip() for c in classifiers], free[1] if free else None)
 
@@ -238,8 +276,8 @@ def _debian(text: str) -> str | None:
 _READERS: dict[str, Callable[[str], str | None]] = {
     "package.json": _json,
     "composer.json": _json,
-    "Cargo.toml": _toml("package"),
-    "pyproject.toml": _toml("project"),
+    "Cargo.toml": _cargo,
+    "pyproject.toml": _pyproject,
     "PKG-INFO": _headers,
     "METADATA": _headers,
     "setup.cfg": _setup,

@@ -166,10 +166,13 @@ def folder_license(root: Path) -> str | None:
     """The SPDX expression of the license files and manifests at the top of a folder."""
     files = []
     try:
-        names = [path.name for path in root.iterdir() if licenses.tells(path.name)]
+        names = [path.name for path in root.iterdir()]
+        for below in licenses.FOLDERS:
+            if below in names and not (root / below).is_symlink() and (root / below).is_dir():
+                names += [f"{below}/{path.name}" for path in (root / below).iterdir()]
     except OSError:
         return None  # the walk names the folder that cannot be listed
-    for name in [*names, "debian/copyright"]:
+    for name in filter(licenses.tells, names):
         entry = entry_of(str(root), name)
         if entry.problem is None:
             try:

@@ -50,7 +50,7 @@ def tells(path: str) -> bool:
     name = parts[-1]
     if len(parts) > 3:
         return False
-    return name in _METADATA or licenses.tells(name)
+    return name in _METADATA or licenses.tells(name) or licenses.tells("/".join(parts[-2:]))
 
 
 def survey(file_name: str, members: Iterable[Member]) -> Package:
@@ -136,9 +136,7 @@ def _named(package: Any) -> tuple[str, str, str | None] | None:
     version, spdx = package.get("version"), package.get("license")
     if isinstance(spdx, dict):  # npm before 2015
         spdx = spdx.get("type")
-    spdx = spdx.replace("/", " OR ") if isinstance(spdx, str) else None
-    if spdx and re.match(r"(?i)see license|unlicensed$", spdx):
-        spdx = None
+    spdx = licenses.from_name(spdx) if isinstance(spdx, str) else None
     return package["name"], version if isinstance(version, str) else "", spdx
 
 
