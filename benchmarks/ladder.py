@@ -46,7 +46,6 @@ from firnline.training import stage
 from firnline.training.metrics import read_metrics
 from firnline.training.phase import Evaluation, PhaseConfig
 from firnline.training.schedule import Schedule
-from firnline.training.speed import bits_per_byte
 
 LADDER = ["ladder-15m", "ladder-50m", "ladder-100m", "ladder-200m", "ladder-400m"]
 SEED = 0
@@ -214,6 +213,7 @@ def rung(
         tokenizer_file=arguments.tokenizer / "tokenizer.json",
         held_out=held_out,
         bytes_per_token=data.bytes_per_token,
+        held_out_bytes_per_token=data.held_out_bytes_per_token,
     )
     rows = read_metrics(done.folder / "metrics.jsonl")
     used = np.diff([0, *(row["tokens"] for row in rows)])
@@ -232,7 +232,7 @@ def rung(
         "flops_causal_attention": done.stats["flops_causal_attention"],
         "loss": done.stats["loss"],
         "heldout_loss": loss,
-        "heldout_bits_per_byte": bits_per_byte(loss, data.held_out_bytes_per_token),
+        "heldout_bits_per_byte": rows[-1]["heldout_bits_per_byte"],
         "tokens_per_second": done.stats["tokens_per_second"],
         "mfu_full_attention": _median(rows, "mfu_full_attention"),
         "mfu_causal_attention": _median(rows, "mfu_causal_attention"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import json
+import math
 import os
 import re
 import signal
@@ -23,6 +24,7 @@ import pytest
 import firnline
 from firnline import cli
 from firnline.documents import content_hash, document_id
+from firnline.training.metrics import read_metrics
 
 COMMANDS = [
     "run",
@@ -174,6 +176,29 @@ def test_stages_do_their_work_on_bare_folders(chain: tuple[Path, dict[str, Answe
     assert stats["evaluate"]["models"] == ["train", "again"]
     results = json.loads((run / "evaluate" / "results.json").read_text())["models"]
     assert results["train"] == results["again"]  # a stage's folder and its checkpoint
+
+
+def test_training_evaluates_on_a_folder_of_its_own(
+    chain: tuple[Path, dict[str, Answer]], tmp_path: Path
+) -> None:
+    run, _ = chain
+    given: list[object] = ["--tokenizer", run / "tokenizer", "--sequence-length", 32]
+    words = [run / "pack", *given, "--batch-sequences", 4, "--peak", "1e-3", "--budget", 700]
+    words += ["--init", run / "train", "--out", tmp_path / "train"]
+    every = ["--set", "evaluation.every_steps=3", "--set", "evaluation.samples=8"]
+    assert "give --held-out FOLDER and --set" in refused(call("train", *words, *every))
+    splits = ["--set", "splits=[heldout]", "--tokenizer", run / "tokenizer"]
+    assert call("pack", run / "curate", *splits, "--out", tmp_path / "unseen").status == 0
+    assert call("train", *words, "--held-out", tmp_path / "unseen", *every).status == 0
+    rows = read_metrics(tmp_path / "train" / "metrics.jsonl")
+    assert [row["step"] for row in rows if "heldout_loss" in row] == [3, 6]
+    for loss, bits, folder in (
+        ("loss", "bits_per_byte", run / "pack"),
+        ("heldout_loss", "heldout_bits_per_byte", tmp_path / "unseen"),
+    ):
+        sizes = json.loads((folder / "tokens.json").read_text())
+        expected = rows[-1][loss] / math.log(2) * sizes["tokens"] / sizes["bytes"]
+        assert rows[-1][bits] == pytest.approx(expected)
 
 
 def test_curate_decontaminates_unless_told_not_to(

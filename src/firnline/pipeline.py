@@ -316,6 +316,7 @@ def _train(recipe: Recipe, phase: Phase, out: Path) -> StageResult:
         tokenizer_file=out / "tokenizer" / "tokenizer.json",
         held_out=held_out,
         bytes_per_token=samples.bytes_per_token,
+        held_out_bytes_per_token=held_out.bytes_per_token if held_out else None,
         end_of_text=tokenizer.end_of_text,
     )
     if _is_first_rank():

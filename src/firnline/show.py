@@ -64,8 +64,9 @@ def print_step(rows: Sequence[Mapping[str, Any]]) -> None:
         span = f"{row['start']:,} to {row['end']:,} of {row['tokens']:,}"
         form = "" if row["form"] == "plain" else f", {row['form']}"
         where = f"{row['repo']}/{row['path']}"
-        about = ", ".join(str(row[key]) for key in ("revision", "license") if row[key])
-        line = f"sample {row['sample']:,} {row['part']:<8} tokens {span}{form}: {where} ({about})"
+        known = [str(row[key]) for key in ("revision", "license") if row[key]]
+        about = f" ({', '.join(known)})" if known else ""
+        line = f"sample {row['sample']:,} {row['part']:<8} tokens {span}{form}: {where}{about}"
         stdout.print(line, highlight=False, markup=False, soft_wrap=True)
 
 

@@ -373,7 +373,7 @@ def test_padding_is_never_a_target_and_masks_need_documents(tmp_path: Path) -> N
 
 def test_bits_per_byte_follow_from_the_loss(tmp_path: Path) -> None:
     config = phase(evaluation={"every_steps": 7, "samples": 6})
-    train(tmp_path / "out", config, bytes_per_token=2.5)
+    train(tmp_path / "out", config, bytes_per_token=2.5, held_out_bytes_per_token=4.0)
     rows = read_metrics(tmp_path / "out" / "metrics.jsonl")
     for row in rows:
         assert row["bits_per_byte"] == pytest.approx(row["loss"] / np.log(2) / 2.5)
@@ -385,7 +385,7 @@ def test_bits_per_byte_follow_from_the_loss(tmp_path: Path) -> None:
     with torch.no_grad():
         expected = last.loss(torch.from_numpy(batch.ids[:, :-1]), targets).item()
     assert evaluated[-1]["heldout_loss"] == pytest.approx(expected, abs=1e-5)
-    assert evaluated[-1]["heldout_bits_per_byte"] == pytest.approx(expected / np.log(2) / 2.5)
+    assert evaluated[-1]["heldout_bits_per_byte"] == pytest.approx(expected / np.log(2) / 4.0)
     with pytest.raises(FirnlineError, match="it has an evaluation and no held-out samples"):
         train(tmp_path / "other", config, held_out=None)
 

@@ -61,6 +61,10 @@ def train(
         list[str],
         typer.Option("--infilling", metavar="KEY=VALUE", help="Such as `rate=0.5`; repeat."),
     ] = [],
+    held_out_folder: Annotated[
+        Path | None,
+        typer.Option("--held-out", help="A token folder to evaluate on: --set evaluation.…."),
+    ] = None,
     settings: Set = [],
     as_json: AsJson = False,
 ) -> None:
@@ -111,18 +115,39 @@ def train(
         batch_sequences=batch_sequences,
         schedule=curve,
     )
+    inputs: dict[str, Path | str] = {
+        "tokens": tokens,
+        "packing": packing.model_dump_json(),
+        "infilling": infilling.model_dump_json() if infilling else "none",
+    }
+    held_out = None
+    if (held_out_folder is None) != (config.evaluation is None):
+        raise FirnlineError(
+            "evaluation takes a folder and how often",
+            mend="give --held-out FOLDER and --set evaluation.every_steps=100 --set "
+            "evaluation.samples=64, or none of them",
+        )
+    if held_out_folder is not None:
+        inputs["heldout"] = held_out_folder
+        held_out = Samples(
+            held_out_folder,
+            sequence_length=sequence_length,
+            seed=seed,
+            phase="heldout",
+            packing=packing,
+            tokenizer=tokenizer,
+        )
     result = stage.run(
         config,
         model,
         samples,
         out,
-        inputs={
-            "tokens": tokens,
-            "packing": packing.model_dump_json(),
-            "infilling": infilling.model_dump_json() if infilling else "none",
-        },
+        inputs=inputs,
         init=init,
         tokenizer_file=tokenizer_folder / "tokenizer.json",
+        held_out=held_out,
+        bytes_per_token=samples.bytes_per_token,
+        held_out_bytes_per_token=held_out.bytes_per_token if held_out else None,
         end_of_text=tokenizer.end_of_text,
     )
     if os.environ.get("RANK", "0") == "0":  # torchrun's, one line for all of them

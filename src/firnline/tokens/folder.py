@@ -81,6 +81,12 @@ class TokenFolder:
         return words if self.rows is None else words[self.rows]
 
     @cached_property
+    def total_bytes(self) -> int:
+        """Bytes of the kept documents' text, path lines included; read when first asked for."""
+        size = parquet_file(self.path / "index.parquet").read(["bytes"])["bytes"].to_numpy()
+        return int((size if self.rows is None else size[self.rows]).sum(dtype=np.int64))
+
+    @cached_property
     def names(self) -> Any:
         """`id`, `repo` and `path` of each row, as an Arrow table; read when first asked for."""
         table = parquet_file(self.path / "index.parquet").read(["id", "repo", "path"])

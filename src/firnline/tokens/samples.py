@@ -126,6 +126,11 @@ class Samples:
         """Entries of the tokenizer that made the folder."""
         return int(self._index.settings["vocabulary_size"])
 
+    @property
+    def bytes_per_token(self) -> float:
+        """Bytes of text for each token on average, ends of text counted as tokens."""
+        return self._index.total_bytes / self.epoch_tokens
+
     def batch(self, start: int, count: int) -> Batch:
         """Samples `start` to `start + count - 1`: ids of shape (count, sequence_length + 1)."""
         shape = (count, self.sequence_length + 1)

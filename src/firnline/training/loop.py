@@ -9,7 +9,6 @@ a phase on CPUs that was killed ends in the same bits as one that was not.
 from __future__ import annotations
 
 import json
-import math
 import signal
 import threading
 import time
@@ -34,7 +33,7 @@ from firnline.training.distributed import Ranks, join, other_ranks_alive
 from firnline.training.metrics import MetricsFile, rows_of, truncate, whole_lines
 from firnline.training.phase import PhaseConfig
 from firnline.training.schedule import learning_rate
-from firnline.training.speed import Speed, peak_flops, peak_memory_bytes
+from firnline.training.speed import Speed, bits_per_byte, peak_flops, peak_memory_bytes
 from firnline.training.spikes import SpikePolicy, ledger_row
 from firnline.training.state import States
 from firnline.training.state_files import State
@@ -48,6 +47,8 @@ class About:
 
     bytes_per_token: float | None = None
     """Bytes of text that a token of the training data stands for on average."""
+    held_out_bytes_per_token: float | None = None
+    """The same of the held-out data, which is other text than the phase's."""
     flops: FlopsPerToken | None = None
     """Training FLOPs for a token."""
     epochs: Callable[[int], Mapping[str, float]] | None = None
@@ -164,11 +165,11 @@ def train(
             if about.epochs:
                 row["epoch"] = max(about.epochs(config.first_sample(done)).values(), default=0.0)
             if about.bytes_per_token:
-                row["bits_per_byte"] = loss / math.log(2) / about.bytes_per_token
+                row["bits_per_byte"] = bits_per_byte(loss, about.bytes_per_token)
             row |= speed.row(used, time.perf_counter() - started)
             row["peak_memory_bytes"] = peak_memory_bytes(str(ranks.device))
             if held_out and evaluates(config, done):
-                row |= evaluate(config, held_out, model, ranks, about.bytes_per_token)
+                row |= evaluate(config, held_out, model, ranks, about.held_out_bytes_per_token)
             policy.add(row)
             if ranks.first:
                 metrics.write(row)
@@ -262,7 +263,7 @@ def evaluate(
     loss_sum, targets_sum = ranks.sum(*total.tolist())
     row = {"heldout_loss": loss_sum / targets_sum}
     if bytes_per_token:
-        row["heldout_bits_per_byte"] = row["heldout_loss"] / math.log(2) / bytes_per_token
+        row["heldout_bits_per_byte"] = bits_per_byte(row["heldout_loss"], bytes_per_token)
     return row
 
 

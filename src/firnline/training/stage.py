@@ -42,6 +42,7 @@ def run(
     init: Path | None = None,
     held_out: SampleSource | None = None,
     bytes_per_token: float | None = None,
+    held_out_bytes_per_token: float | None = None,
     end_of_text: int = END_OF_TEXT,
     workers: int | None = None,
 ) -> StageResult:
@@ -51,9 +52,9 @@ def run(
     the phase run again. `init` is a training stage's folder or any checkpoint folder: its weights
     are taken, and where the phase keeps it, its optimizer state. Without it the weights come from
     the seed. `held_out` is what the phase's evaluation reads, `bytes_per_token` the bytes that a
-    token of the training data stands for on average, `end_of_text` the tokenizer's id of it, which
-    the checkpoint's config names. `workers` is the number of threads (default:
-    cores); a phase that goes on keeps the number it began with.
+    token of the training data stands for on average and `held_out_bytes_per_token` of the held-out
+    data, `end_of_text` the tokenizer's id of it, which the checkpoint's config names. `workers` is
+    the number of threads (default: cores); a phase that goes on keeps the number it began with.
 
     Under `torchrun` every rank makes the call. Raises FirnlineError where phase, model, samples and
     initial checkpoint do not fit together, and for what `loop.train` raises. What was done is kept
@@ -71,7 +72,12 @@ def run(
     if held_out is not None and config.evaluation is not None:
         evaluation = NextToken(config, held_out, build, vocabulary_size=size, limit=None)
     flops = flops_per_token(model, config.sequence_length)
-    about = About(bytes_per_token, flops, samples.epochs)
+    about = About(
+        bytes_per_token=bytes_per_token,
+        held_out_bytes_per_token=held_out_bytes_per_token,
+        flops=flops,
+        epochs=samples.epochs,
+    )
     marks: dict[str, Path | str] = {
         **inputs,
         "tokenizer": hashlib.blake2b(tokenizer_file.read_bytes(), digest_size=16).hexdigest(),
