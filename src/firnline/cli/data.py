@@ -103,7 +103,10 @@ def curate(
     workers: Workers = None,
     as_json: AsJson = False,
 ) -> None:
-    """Filter, remove duplicates, decontaminate; every decision goes into the ledger."""
+    """Filter, deduplicate, decontaminate, redact.
+
+    Every decision goes into the ledger.
+    """
     if what_if:
         from firnline.curate import whatif
 
@@ -131,7 +134,10 @@ def contamination(
     workers: Workers = None,
     as_json: AsJson = False,
 ) -> None:
-    """Measure how much of each benchmark Documents hold; nothing is dropped."""
+    """Measure how much of benchmarks Documents hold.
+
+    Nothing is dropped.
+    """
     from firnline.curate import exposure
 
     config = configure(exposure.ExposureConfig, settings, benchmarks=benchmarks)
@@ -149,7 +155,10 @@ def arrange(
     workers: Workers = None,
     as_json: AsJson = False,
 ) -> None:
-    """Order the files of each repository, what a file imports before it; `pack` takes the order."""
+    """Order the files of each repository by their imports.
+
+    What a file imports comes before it; `pack --order` takes the order.
+    """
     from firnline.curate import arrange as arranging
 
     config = configure(arranging.ArrangeConfig, settings)
@@ -164,7 +173,7 @@ def synthesize(
     workers: Workers = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write synthetic documents, each inspired by a document of the corpus."""
+    """Write synthetic documents inspired by a corpus."""
     from firnline.synthesis import stage
 
     config = configure(stage.SynthesisConfig, settings)
@@ -184,7 +193,10 @@ def annotate(
     workers: Workers = None,
     as_json: AsJson = False,
 ) -> None:
-    """Train a quality annotator on the spot, score Documents, measure its alignment."""
+    """Train a quality annotator and score Documents.
+
+    Its alignment with the benchmarks is measured too.
+    """
     from firnline.quality import stage
 
     config = configure(stage.AnnotateConfig, settings, benchmarks=benchmarks, seed=seed)
@@ -209,7 +221,10 @@ def select(
     workers: Workers = None,
     as_json: AsJson = False,
 ) -> None:
-    """Take the best of each language until the token budget is met, the language mix kept."""
+    """Take the best of each language for a token budget.
+
+    The language mix is kept.
+    """
     from firnline.quality import select as selection
 
     config = configure(

@@ -20,7 +20,10 @@ from firnline.errors import FirnlineError
 def report(
     run_folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")],
 ) -> None:
-    """Write RUN/report.html: one file that opens without a network."""
+    """Write RUN/report.html from whatever is finished.
+
+    It is one file that opens without a network.
+    """
     from firnline.report import page
 
     show.stdout.print(str(page.write(run_folder)), highlight=False, soft_wrap=True)
@@ -38,7 +41,10 @@ def why(
     phase: Annotated[str | None, typer.Option(help="The phase of --step.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Explain one document, every rule it met and when it trained; or one step's documents."""
+    """Explain a document, or what a training step saw.
+
+    Of a document: every rule it met, and when it trained.
+    """
     from firnline import why as explain
 
     if (wanted is None) == (step is None) or (step is None) != (phase is None):

@@ -68,6 +68,7 @@ def named_folders(texts: list[str]) -> dict[str, Path]:
 
 
 def finish(result: StageResult, as_json: bool) -> None:
+    """Prints what a stage measured, a line for each figure, or everything as JSON."""
     if as_json:
         print(json.dumps(as_answer(result)))
         return

@@ -28,7 +28,10 @@ def run(
     workers: Workers = None,
     as_json: AsJson = False,
 ) -> None:
-    """Run a recipe: every stage that is not done yet, then the report."""
+    """Run a recipe whole, up to its report.
+
+    Stages that are done are not done again.
+    """
     from firnline import pipeline
     from firnline import recipe as recipes
 
@@ -58,9 +61,9 @@ def plan(
     workers: Workers = None,
     as_json: AsJson = False,
 ) -> None:
-    """Check a recipe whole and say what it will cost, before anything runs.
+    """Say what a recipe, or curating Documents, will cost.
 
-    Of a folder of Documents it says what curating them takes.
+    A recipe is checked whole, before anything runs.
     """
     from firnline import plan as plans
     from firnline import recipe as recipes

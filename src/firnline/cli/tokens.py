@@ -64,7 +64,7 @@ def extend_tokenizer(
     settings: Set = [],
     as_json: AsJson = False,
 ) -> None:
-    """Add control tokens to a tokenizer; `resize` then fits a model to it."""
+    """Add control tokens; `resize` then fits a model."""
     from firnline.tokens import extend
 
     config = configure(extend.ExtendConfig, settings, tokens=tuple(tokens))
@@ -81,7 +81,7 @@ def compare_tokenizers(
     seed: Seed = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Bytes for each token by language, tokenizers side by side."""
+    """Bytes for each token, tokenizers side by side."""
     from firnline.tokens import compression
 
     rows = compression.report(
@@ -123,7 +123,10 @@ def identifiers(
     workers: Workers = None,
     as_json: AsJson = False,
 ) -> None:
-    """Label which tokens are identifiers, for objectives that mask or tag them."""
+    """Label the tokens that are identifiers.
+
+    For objectives that mask or tag them.
+    """
     from firnline.tokens import identifiers as labels
 
     config = labels.IdentifiersConfig()
@@ -139,7 +142,10 @@ def pairs(
     workers: Workers = None,
     as_json: AsJson = False,
 ) -> None:
-    """Find functions with the text that describes them, for objectives over pairs."""
+    """Find functions with the text that describes them.
+
+    For objectives over pairs.
+    """
     from firnline.tokens import pairs as finding
 
     config = configure(finding.PairsConfig, settings)
