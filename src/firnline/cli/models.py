@@ -38,7 +38,10 @@ def train(
     sequence_length: Annotated[int, typer.Option(min=1, help="Tokens a sample predicts.")],
     batch_sequences: Annotated[int, typer.Option(min=1, help="Samples for one step.")],
     peak: Annotated[float, typer.Option(help="Highest learning rate.")],
-    schedule: Annotated[str, typer.Option(help="cosine, linear or constant.")] = "cosine",
+    schedule: Annotated[
+        str,
+        typer.Option(help="Its kind, such as cosine or wsd; more of it: --set schedule.KEY=VALUE."),
+    ] = "cosine",
     floor: Annotated[float, typer.Option(help="Learning rate at the end.")] = 0.0,
     warmup_steps: Annotated[int, typer.Option(min=0, help="Steps of warm-up.")] = 0,
     name: Annotated[str, typer.Option(help="The phase's name: part of the data order.")] = "phase",
@@ -63,12 +66,17 @@ def train(
     ] = [],
     held_out_folder: Annotated[
         Path | None,
-        typer.Option("--held-out", help="A token folder to evaluate on: --set evaluation.…."),
+        typer.Option(
+            "--held-out", help="A token folder to evaluate on, as --set evaluation.KEY=VALUE says."
+        ),
     ] = None,
     settings: Set = [],
     as_json: AsJson = False,
 ) -> None:
-    """Train one phase on a token folder, from nothing or from a checkpoint."""
+    """Train one phase on a token folder.
+
+    From nothing, or from a checkpoint.
+    """
     from firnline.model import checkpoint
     from firnline.model.config import ModelConfig
     from firnline.model.presets import PRESETS
@@ -172,7 +180,10 @@ def evaluate(
     workers: Workers = None,
     as_json: AsJson = False,
 ) -> None:
-    """Measure checkpoints: bits per byte, held-out loss, pass@1, each with an interval."""
+    """Measure checkpoints on benchmarks and held-out code.
+
+    Bits per byte, held-out loss and pass@1, each with an interval.
+    """
     from firnline.evaluation import stage
     from firnline.tokens.extend import check_checkpoint
     from firnline.tokens.tokenizer import Tokenizer
@@ -209,7 +220,10 @@ def resize(
     tokenizer_folder: TokenizerFolder,
     out: Out,
 ) -> None:
-    """Give a model the vocabulary of an extended tokenizer; new rows are the mean of the old."""
+    """Give a model the vocabulary of a longer tokenizer.
+
+    New rows are the mean of the old.
+    """
     from firnline.model import checkpoint
     from firnline.model.vocabulary import resize_vocabulary
     from firnline.tokens.tokenizer import Tokenizer
@@ -223,7 +237,7 @@ def resize(
 
 @app.command()
 def presets(as_json: AsJson = False) -> None:
-    """The shapes that have a name, their parameters, and the counts that were published."""
+    """List named shapes beside the published counts."""
     from firnline.model.config import parameter_count
     from firnline.model.counts import parameter_table
     from firnline.model.presets import PRESETS
