@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch.distributed.checkpoint.filesystem import FileSystemWriter
 
 from firnline.batch import Batch
@@ -471,7 +472,7 @@ def test_bfloat16_learns_as_float32_does(
     rows = read_metrics(tmp_path / "out" / "metrics.jsonl")
     expected = [row["loss"] for row in whole[1]]
     np.testing.assert_allclose([row["loss"] for row in rows], expected, rtol=0.1)
-    weights = checkpoint.read_tensors(tmp_path / "out" / "checkpoint" / "model.safetensors")
+    weights = load_file(tmp_path / "out" / "checkpoint" / "model.safetensors")
     assert {tensor.dtype for tensor in weights.values()} == {torch.float32}
 
 

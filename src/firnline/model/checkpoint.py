@@ -6,20 +6,16 @@ neighbouring elements with RoPE, so its queries and keys are permuted on the way
 
 from __future__ import annotations
 
-import errno
 import json
-import os
-import re
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from firnline.documents import atomic_path, write_json
+from firnline.documents import write_json
 from firnline.errors import FirnlineError
 from firnline.model.config import ModelConfig
 from firnline.model.families import (
@@ -30,6 +26,8 @@ from firnline.model.families import (
     to_hugging_face,
 )
 from firnline.model.llama import Llama
+from firnline.model.shards import set_rows, whole, writes
+from firnline.model.tensor_files import TensorFiles, file_order, write_tensors
 
 SHARD_BYTES = 5_000_000_000
 _WEIGHTS = "model.safetensors"
@@ -45,58 +43,45 @@ def save(
     end_of_text: int = END_OF_TEXT,
     shard_bytes: int = SHARD_BYTES,
 ) -> None:
-    """Writes `config.json`, `model.safetensors` and, where given, `training.json`; `save_weights`
-    says how."""
-    save_weights(
-        model.config,
-        model.state_dict(),
-        folder,
-        extra,
-        dtype=dtype,
-        end_of_text=end_of_text,
-        shard_bytes=shard_bytes,
-    )
-
-
-def save_weights(
-    config: ModelConfig,
-    weights: Mapping[str, Tensor],
-    folder: Path,
-    extra: Mapping[str, Any] | None = None,
-    *,
-    dtype: torch.dtype = torch.float32,
-    end_of_text: int = END_OF_TEXT,
-    shard_bytes: int = SHARD_BYTES,
-) -> None:
-    """Writes a checkpoint of a state dict with whole tensors, for instance one that was gathered.
+    """Writes `config.json`, `model.safetensors` and, where given, `training.json`.
 
     Weights of more than `shard_bytes` become several files and an index. Each file is whole or
-    absent and `config.json` comes last, so a folder with a config is a whole checkpoint. Raises
-    FirnlineError, before anything is written, where no Hugging Face family has the shape.
+    absent and `config.json` comes last, so a folder with a config is a whole checkpoint. Of a
+    sharded model every rank makes the call and the first one writes; one weight is whole at a time.
+    Raises FirnlineError, before anything is written, where no Hugging Face family has the shape.
     """
+    config, weights = model.config, model.state_dict()
     about = to_hugging_face(
         config, end_of_text=end_of_text, dtype=str(dtype).removeprefix("torch.")
     )
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.json").unlink(missing_ok=True)
-    for old in folder.glob("model*.safetensors*"):
-        old.unlink()
-    shards = list(_shards(weights, dtype.itemsize, shard_bytes))
+    first = writes(model)
+    if first:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "config.json").unlink(missing_ok=True)
+        for old in folder.glob("model*.safetensors*"):
+            old.unlink()
+
+    def read(name: str) -> Tensor:
+        weight = whole(weights[name])
+        return _permuted(config, name, weight, to_ours=False).to(dtype) if first else weight
+
+    out = {name: torch.empty_like(w, dtype=dtype, device="meta") for name, w in weights.items()}
+    groups = list(_groups(out, shard_bytes))
     places: dict[str, str] = {}
-    for number, names in enumerate(shards, 1):
+    for number, group in enumerate(groups, 1):
         file = (
-            _WEIGHTS if len(shards) == 1 else f"model-{number:05}-of-{len(shards):05}.safetensors"
+            _WEIGHTS if len(groups) == 1 else f"model-{number:05}-of-{len(groups):05}.safetensors"
         )
-        out = {
-            name: _permuted(config, name, weights[name].detach(), to_ours=False)
-            .to("cpu", dtype)
-            .contiguous()
-            for name in names
-        }
-        write_tensors(folder / file, out)
-        places |= dict.fromkeys(names, file)
-    if len(shards) > 1:
-        total = sum(tensor.numel() for tensor in weights.values()) * dtype.itemsize
+        places |= dict.fromkeys(group, file)
+        if first:
+            write_tensors(folder / file, group, read)
+        else:
+            for name in file_order(group):
+                read(name)  # gathers, when the first one does
+    if not first:
+        return
+    if len(groups) > 1:
+        total = sum(tensor.nbytes for tensor in out.values())
         write_json(folder / _INDEX, {"metadata": {"total_size": total}, "weight_map": places})
     if extra is not None:
         write_json(folder / "training.json", dict(extra))
@@ -109,19 +94,37 @@ def load(folder: Path) -> Llama:
     Raises FirnlineError where a file is missing, cut short or of an architecture that is not one of
     `families.FAMILIES`.
     """
-    config = read_config(folder)
-    weights = _read_weights(folder)
-    with torch.device("meta"):
-        model = Llama(config)
-    if config.tied:
-        weights.pop("lm_head.weight", None)
-    expected = {name: tensor.shape for name, tensor in model.state_dict().items()}
-    _check(folder, expected, weights)
-    floats = {}
-    for name in expected:  # one after the other, so that 16 and 32 bits of all never coexist
-        floats[name] = _permuted(config, name, weights.pop(name), to_ours=True).to(torch.float32)
-    model.load_state_dict(floats, assign=True)
+    model = blank(read_config(folder))
+    load_into(model.to_empty(device="cpu"), folder)
     return model
+
+
+def blank(config: ModelConfig) -> Llama:
+    """A model on the meta device: its shape, without memory."""
+    with torch.device("meta"):
+        return Llama(config)
+
+
+def load_into(model: Llama, folder: Path) -> None:
+    """Sets the weights of a model from a checkpoint of its shape.
+
+    Each rank of a sharded one reads its own rows, one weight after the other. Raises FirnlineError
+    as `load` does.
+    """
+    config, files = model.config, TensorFiles(_weight_files(folder))
+    _check(folder, {name: weight.shape for name, weight in model.named_parameters()}, files.shapes)
+    for name, weight in model.named_parameters():
+        set_rows(weight, partial(_rows, config, files, name))
+
+
+def _rows(config: ModelConfig, files: TensorFiles, name: str, rows: slice) -> Tensor:
+    """Rows of a weight as they are here, from the file of a family that may turn them."""
+    if not _is_turned(config, name):
+        return files.rows(name, rows)
+    each = config.head_size if "proj" in name else 1
+    first, last = rows.start // each * each, -(-rows.stop // each) * each  # whole heads
+    heads = _permuted(config, name, files.rows(name, slice(first, last)), to_ours=True)
+    return heads[rows.start - first : rows.stop - first]
 
 
 def read_config(folder: Path) -> ModelConfig:
@@ -132,25 +135,18 @@ def read_config(folder: Path) -> ModelConfig:
     )
 
 
-def _read_weights(folder: Path) -> dict[str, Tensor]:
-    """The tensors of one file or of all shards."""
+def _weight_files(folder: Path) -> list[Path]:
+    """The one file of weights, or all that the index names."""
     path = folder / _INDEX
     if (folder / _WEIGHTS).is_file() or not path.is_file():
-        weights = read_tensors(folder / _WEIGHTS)
-    else:
-        index = _read_json(path, f"{path} is missing")
-        places = index.get("weight_map") if isinstance(index, Mapping) else None
-        if not isinstance(places, Mapping) or not all(
-            isinstance(file, str) and file == Path(file).name for file in places.values()
-        ):
-            raise FirnlineError(
-                f"{path} has no weight_map of files beside it", mend="save it again"
-            )
-        weights = {}
-        for file in sorted({*places.values()}):
-            weights |= read_tensors(folder / file)
-    # Old exports carry RoPE's frequencies, which follow from the config.
-    return {name: value for name, value in weights.items() if not name.endswith(".inv_freq")}
+        return [folder / _WEIGHTS]
+    index = _read_json(path, f"{path} is missing")
+    places = index.get("weight_map") if isinstance(index, Mapping) else None
+    if not isinstance(places, Mapping) or not all(
+        isinstance(file, str) and file == Path(file).name for file in places.values()
+    ):
+        raise FirnlineError(f"{path} has no weight_map of files beside it", mend="save it again")
+    return [folder / file for file in sorted({*places.values()})]
 
 
 def _read_json(path: Path, missing: str) -> Any:
@@ -162,18 +158,20 @@ def _read_json(path: Path, missing: str) -> Any:
         raise FirnlineError(f"{path} cannot be read: {error}", mend="save it again") from None
 
 
-def _shards(weights: Mapping[str, Tensor], itemsize: int, limit: int) -> Iterator[list[str]]:
-    """Names of consecutive weights that together stay below `limit` bytes."""
-    names: list[str] = []
-    size = 0
+def _groups(weights: Mapping[str, Tensor], limit: int) -> Iterator[dict[str, Tensor]]:
+    """Consecutive weights that together stay below `limit` bytes."""
+    group: dict[str, Tensor] = {}
     for name, tensor in weights.items():
-        more = tensor.numel() * itemsize
-        if names and size + more > limit:
-            yield names
-            names, size = [], 0
-        names.append(name)
-        size += more
-    yield names
+        if group and sum(other.nbytes for other in group.values()) + tensor.nbytes > limit:
+            yield group
+            group = {}
+        group[name] = tensor
+    yield group
+
+
+def _is_turned(config: ModelConfig, name: str) -> bool:
+    turned = ("q_proj.weight", "k_proj.weight", "q_norm.weight", "k_norm.weight")
+    return FAMILIES[family_of(config)].interleaved and name.endswith(turned)
 
 
 def _permuted(config: ModelConfig, name: str, weight: Tensor, *, to_ours: bool) -> Tensor:
@@ -181,8 +179,7 @@ def _permuted(config: ModelConfig, name: str, weight: Tensor, *, to_ours: bool) 
 
     Element 2i of a head pairs with 2i + 1 in an interleaved family, i with i + size / 2 here.
     """
-    turned = ("q_proj.weight", "k_proj.weight", "q_norm.weight", "k_norm.weight")
-    if not FAMILIES[family_of(config)].interleaved or not name.endswith(turned):
+    if not _is_turned(config, name):
         return weight
     half = config.head_size // 2
     pairs = (-1, half, 2) if to_ours else (-1, 2, half)
@@ -190,40 +187,21 @@ def _permuted(config: ModelConfig, name: str, weight: Tensor, *, to_ours: bool) 
     return weight.reshape(*pairs, columns).transpose(1, 2).reshape(weight.shape)
 
 
-def write_tensors(path: Path, tensors: dict[str, Tensor]) -> None:
-    """Writes a safetensors file whole or not at all; a full disk is an OSError as elsewhere."""
-    try:
-        with atomic_path(path) as temporary:
-            temporary.touch()
-            mode = temporary.stat().st_mode  # safetensors would leave it readable to us alone
-            save_file(tensors, temporary, metadata={"format": "pt"})
-            temporary.chmod(mode)
-    except SafetensorError as error:
-        if re.search(r"No space left|os error 28\b|Disk quota|os error 122\b", str(error)):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
-        raise
-
-
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file; raises FirnlineError where it is missing or cut short."""
-    try:
-        return load_file(path)
-    except FileNotFoundError:
-        raise FirnlineError(f"no such file: {path}", mend="check the path") from None
-    except (SafetensorError, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise FirnlineError(
-            f"{path} is cut short or is not safetensors: {reason}", mend="copy or save it again"
-        ) from None
-
-
-def _check(folder: Path, expected: Mapping[str, torch.Size], found: Mapping[str, Tensor]) -> None:
+def _check(
+    folder: Path, expected: Mapping[str, torch.Size], found: Mapping[str, torch.Size]
+) -> None:
     problems = [f"{name} is missing" for name in expected if name not in found]
-    problems += [f"{name} is not part of the model" for name in found if name not in expected]
     problems += [
-        f"{name} is {list(found[name].shape)}, config.json makes it {list(shape)}"
+        f"{name} is not part of the model"
+        for name in found
+        if name not in expected
+        # Some files have RoPE's frequencies, which follow from the config, or a tied matrix twice.
+        and not name.endswith((".inv_freq", "lm_head.weight"))
+    ]
+    problems += [
+        f"{name} is {list(found[name])}, config.json makes it {list(shape)}"
         for name, shape in expected.items()
-        if name in found and found[name].shape != shape
+        if name in found and found[name] != shape
     ]
     if problems:
         more = f" and {len(problems) - 1} more" if len(problems) > 1 else ""

@@ -19,6 +19,7 @@ from firnline.model.config import ModelConfig
 from firnline.model.fused import is_fused, rms_norm, rotate, split_and_rotate, swiglu
 from firnline.model.loss import linear_cross_entropy, linear_token_losses
 from firnline.model.matmul import linear
+from firnline.model.shards import local, set_rows
 
 
 class KVCache:
@@ -275,19 +276,20 @@ class Llama(nn.Module):
     def initialise(self, seed: int) -> Llama:
         """Normal(0, 0.02); the matrices that write into the residual stream (o_proj, down_proj)
         are divided by sqrt(2 x layers) as in GPT-2, so that its variance does not grow with depth;
-        norms begin at a gain of one, biases at zero. A function of the seed and the shape alone."""
+        norms begin at a gain of one, biases at zero. A function of the seed and the shape alone:
+        of a sharded model every rank draws each weight whole, one at a time, and keeps its rows."""
         generator = torch.Generator().manual_seed(seed)
         residual = 0.02 / math.sqrt(2 * self.config.layers)
-        with torch.no_grad():
-            for name, weight in self.named_parameters():
-                if "norm." in name:
-                    weight.fill_(0.0 if self.config.norm_plus_one else 1.0)
-                elif name.endswith("bias"):
-                    weight.fill_(0.0)
-                elif name.endswith(("o_proj.weight", "down_proj.weight")):
-                    weight.normal_(0.0, residual, generator=generator)
-                else:
-                    weight.normal_(0.0, 0.02, generator=generator)
+        for name, weight in self.named_parameters():
+            if "norm." in name:
+                local(weight).fill_(0.0 if self.config.norm_plus_one else 1.0)
+            elif name.endswith("bias"):
+                local(weight).fill_(0.0)
+            else:
+                writes_residual = name.endswith(("o_proj.weight", "down_proj.weight"))
+                deviation = residual if writes_residual else 0.02
+                drawn = torch.empty(weight.shape, device="cpu")
+                set_rows(weight, drawn.normal_(0.0, deviation, generator=generator).__getitem__)
         return self
 
     @property

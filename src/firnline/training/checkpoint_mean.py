@@ -23,7 +23,7 @@ from torch.distributed.checkpoint.state_dict_loader import load
 
 from firnline.documents import write_json
 from firnline.errors import FirnlineError
-from firnline.model.checkpoint import write_tensors
+from firnline.model.tensor_files import write_tensors
 
 
 class Weights(Protocol):
