@@ -41,6 +41,8 @@ def test_detect(path: str, head: bytes, language: str | None) -> None:
         ("x.h", b'#define TEXT "a::b"\n', "C"),
         ("x.h", b"#include <vector>\n", "C++"),
         ("x.h", b"namespace a {\n", "C++"),
+        ("x.h", b"int sum(const Point& a, const Point &b);\n", "C++"),
+        ("x.h", b"#define LOW(x) (const_mask & (x))\nint const a = 1;\n", "C"),
         ("x.h", b"class Shape final {\n", "C++"),
         ("x.h", b"/* c */\nstd::size_t size();\n", "C++"),
         ("x.h", b"@interface Shape : NSObject\n@end\n", "Objective-C"),

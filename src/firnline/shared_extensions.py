@@ -72,12 +72,12 @@ _C_PLUS_PLUS = _sign(
     rb"|(?:public|private|protected)[ \t]*:|(?:public|private)[ \t]+Q_SLOTS[ \t]*:"
     rb"|(?:enum[ \t]+)?class[ \t]+(?:[A-Z_]+[ \t]+)?\w+(?:[ \t]+final)?[ \t]*(?:[;{:]|$))"
     rb"|\w::[\w~]|\b(?:constexpr|nullptr|noexcept|static_cast|reinterpret_cast|const_cast)\b"
-    rb"|\) ?const[ \t]*[;{]|\boperator[ \t]*(?:[-+*/=<>!&|^%\[(]|bool\b)"
+    rb"|\bconst[ \t]+\w+[ \t]*&|\) ?const[ \t]*[;{]|\boperator[ \t]*(?:[-+*/=<>!&|^%\[(]|bool\b)"
     rb"|\b(?:virtual|typename|mutable|friend|explicit)[ \t]+\w",
     words=(
         *(b"::", b"class", b"template", b"namespace", b"using", b"public", b"private"),
         *(b"protected", b"virtual", b"operator", b"constexpr", b") const", b")const", b"nullptr"),
-        *(b"noexcept", b"_cast", b"typename", b"mutable", b"friend", b"explicit"),
+        *(b"noexcept", b"_cast", b"typename", b"mutable", b"friend", b"explicit", b"&"),
     ),
 )
 _CPP_HEADER = _sign(rb"include[ \t]*<\w+>")

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from firnline.corpus import cells
 from firnline.corpus.parts import Found, Limits
 from firnline.corpus.stage import IngestConfig, run
 from firnline.corpus.tables import JsonlPart, TableSource
@@ -125,6 +126,35 @@ def told(found: Found) -> tuple[object, ...]:
 def read(path: Path, limits: Limits | None = None, **options: object) -> list[Found]:
     source = TableSource.model_validate({"path": str(path), **options})
     return [found for part in source.parts() for found in part.files(limits or Limits())]
+
+
+def test_the_line_that_starcoder_saw_before_a_file_is_no_part_of_it(tmp_path: Path) -> None:
+    prefixes = ("", "<gh_stars>1-10\n", "<reponame>ice/core<filename>lib/a.rs<gh_stars>0\n")
+    others = ("// <gh_stars>1\nfn main() {}\n", "<template>\n")
+    contents = [*(prefix + str(STARCODER["content"]) for prefix in prefixes), *others]
+    pq.write_table(
+        pa.Table.from_pylist([STARCODER | {"content": c} for c in contents]), tmp_path / "a.parquet"
+    )
+    found = read(tmp_path / "a.parquet")
+    assert [f.content for f in found] == [b"fn main() {}\n"] * 3 + [c.encode() for c in others]
+    assert [f.size for f in found] == [len(f.content or b"") for f in found]
+
+
+@pytest.mark.parametrize(
+    ("value", "spdx"),
+    [
+        ("NOASSERTION", None),
+        (["MIT", "NOASSERTION"], "MIT"),
+        ("other", None),
+        ("Apache License 2.0", "Apache-2.0"),
+        ("bsd-3-clause", "BSD-3-Clause"),
+        (["gpl-2.0", "MIT License"], "GPL-2.0-only AND MIT"),
+        ("Beerware", "Beerware"),
+        (3, None),
+    ],
+)
+def test_what_tables_call_licenses(value: object, spdx: str | None) -> None:
+    assert cells.license(value) == spdx
 
 
 def zstd(data: bytes) -> bytes:

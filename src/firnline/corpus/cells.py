@@ -8,7 +8,11 @@ from typing import Any
 
 import pyarrow as pa
 
+from firnline.corpus.license_names import from_name
 from firnline.licenses import canonical
+
+_NOTHING_SAID = frozenset({"noassertion", "none", "other", "unknown", "null", "n/a"})
+"""What tables write where no license was found (SPDX 2.3, 7.15, and GitHub's interface)."""
 
 
 def values(column: pa.Array, ours: str) -> list[Any]:
@@ -35,7 +39,8 @@ def text(value: Any) -> str:
 def license(value: Any) -> str | None:
     """SPDX: one, or several that were found in the repository and so all hold."""
     named = [value] if isinstance(value, str) else value if isinstance(value, list) else []
-    known = sorted({one for name in named if isinstance(name, str) and (one := canonical(name))})
+    said = [n for n in named if isinstance(n, str) and n.strip().lower() not in _NOTHING_SAID]
+    known = sorted({one for name in said if (one := from_name(name) or canonical(name))})
     if len(known) == 1:
         return known[0]
     return canonical(" AND ".join(f"({name})" for name in known)) if known else None

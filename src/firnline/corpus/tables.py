@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -32,6 +33,8 @@ _PART_BYTES = 64 << 20
 _BATCH_BYTES = 8 << 20
 _ROWS_SEEN = 100
 """Rows of a JSONL file whose keys tell its layout."""
+_STARCODER_LINE = re.compile(rb"\A(?:<(?:reponame|filename|gh_stars)>[^<\n]*)+\n?")
+"""What StarCoder was trained to see before a file: half of StarCoderData's rows begin with it."""
 
 
 def _fields(columns: dict[str, str]) -> dict[str, str]:
@@ -110,6 +113,8 @@ class _Part(ABC):
         elif not isinstance(content, bytes):
             what = "null" if content is None else type(content).__name__
             content, problem = None, f"no_content: the content is {what}"
+        if content is not None and layout.name == "The Stack":
+            content = _STARCODER_LINE.sub(b"", content, count=1)
         language = values.get("language")
         source = values.get("source")
         repo = cells.text(values.get("repo"))
