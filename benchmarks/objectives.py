@@ -37,9 +37,9 @@ from firnline.training.objectives.hiding import (
     SpanMasking,
 )
 from firnline.training.objectives.mixture import Mixture
-from firnline.training.objectives.models import ModelShape
 from firnline.training.objectives.objective import Objective, Setup
 from firnline.training.objectives.pairing import Contrast, DualGeneration, Matching
+from firnline.training.objectives.shapes import ModelShape
 from firnline.training.objectives.vocabulary import Vocabulary
 from firnline.training.phase import PhaseConfig
 from firnline.training.schedule import Schedule

@@ -8,6 +8,7 @@ import sysconfig
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -148,6 +149,29 @@ def test_an_epoch_gives_each_pair_once_and_cuts_long_ones(
         assert np.array_equal(ids[:3], source.pairs(len(source) - 3, 3)[part])
         assert np.array_equal(ids[3:], source.pairs(len(source), 3)[part])
     assert not np.array_equal(source.rows(0, len(source)), source.rows(len(source), len(source)))
+
+
+def test_the_pairs_of_some_documents_and_the_numbers_of_each(folder: Path) -> None:
+    """Against a look at every number of two epochs and a half."""
+    ids = pq.read_table(folder / "pairs.parquet")["id"].to_pylist()
+    some = sorted(set(ids))[::2]
+    lengths = {"text_length": 9, "code_length": 30, "seed": 1, "phase": "alpha"}
+    source = Pairs(folder, documents=pa.array(some, pa.binary(16)), **lengths)
+    mine = [row for row, name in enumerate(ids) if name in some]
+    assert sorted(source.rows(0, len(source))) == mine
+    count = len(source) * 5 // 2
+    texts, codes = source.pairs(0, count)
+    told = source.documents(0, count)
+    assert [row["text_tokens"] for row in told] == (texts >= 0).sum(1).tolist()
+    assert [row["code_tokens"] for row in told] == (codes >= 0).sum(1).tolist()
+    for name in {*some[:5], *ids}:
+        numbers = [number for number, row in enumerate(told) if row["id"] == name]
+        assert source.numbers_of(name, count).tolist() == numbers
+    whole = pq.read_table(folder / "pairs.parquet").take(mine)
+    tokens = sum(whole["text_tokens"].to_pylist()) + sum(whole["code_tokens"].to_pylist())
+    assert source.supply() == (len(some), tokens)
+    with pytest.raises(FirnlineError, match=r"no pair of .* is used"):
+        Pairs(folder, documents=pa.array([bytes(16)], pa.binary(16)), **lengths)
 
 
 def test_the_same_bytes_from_two_processes(

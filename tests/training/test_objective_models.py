@@ -13,6 +13,7 @@ import pytest
 import torch
 import transformers
 from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 
 from firnline.batch import Batch
 from firnline.errors import FirnlineError
@@ -27,15 +28,23 @@ from firnline.training.objectives.hiding import (
     SpanMasking,
 )
 from firnline.training.objectives.mixture import Mixture
-from firnline.training.objectives.models import ModelShape, build_model, save_model
+from firnline.training.objectives.models import build_model, save_model
 from firnline.training.objectives.objective import Objective, Setup
 from firnline.training.objectives.pairing import Contrast, DualGeneration, Matching, alike
+from firnline.training.objectives.shapes import (
+    PRESETS,
+    ModelShape,
+    Pass,
+    parameter_count,
+    read_shape,
+    training_flops,
+)
 from firnline.training.objectives.vocabulary import Vocabulary
 from firnline.training.phase import PhaseConfig
 from firnline.training.schedule import Schedule
 
 LENGTH = 64
-SMALL = {"width": 48, "layers": 1, "heads": 2, "feed_forward": 64}
+SMALL = {"width": 48, "layers": 1, "heads": 2, "feed_forward": 64, "sentinels": 20}
 T5_SHAPE = ModelShape(family="t5", **SMALL)
 BERT_SHAPE = ModelShape(family="bert", **SMALL)
 # One token for each byte: id 0 ends a text, byte b is id b + 1.
@@ -282,8 +291,6 @@ def test_weights_are_a_function_of_the_seed(shape: ModelShape) -> None:
 
 
 def test_presets_have_the_published_sizes() -> None:
-    from firnline.training.objectives.models import PRESETS
-
     with torch.device("meta"):
         for name, millions, rows in (("codet5-small", 60, 32_100), ("codet5-base", 220, 32_100)):
             shape = PRESETS[name]
@@ -298,6 +305,39 @@ def test_presets_have_the_published_sizes() -> None:
             model = transformers.T5ForConditionalGeneration(config)
             assert sum(p.numel() for p in model.parameters()) / 1e6 == pytest.approx(millions, 0.02)
             assert shape.width // shape.heads == 64
+
+
+@pytest.mark.parametrize("name", ["codet5-small", "codebert-base", "tiny-t5", "tiny-bert"])
+def test_parameters_are_counted_as_transformers_has_them(name: str, tmp_path: Path) -> None:
+    shape = PRESETS[name].model_copy(update={"sentinels": 20})
+    with torch.device("meta"):
+        model = build_model(shape, VOCABULARY, 0, ("tag", "embed", "match"))
+    rows = shape.rows(VOCABULARY.tokenizer_size)
+    counted = parameter_count(shape, rows, ("tag", "embed", "match"))
+    assert counted == sum(weight.numel() for weight in model.parameters())
+    model.backbone.config.save_pretrained(tmp_path)
+    (tmp_path / "added_ids.json").write_text('{"sentinels": 20}')
+    assert read_shape(tmp_path) == shape
+
+
+def test_flops_are_those_that_torch_counts() -> None:
+    """Of a forward pass, of which training takes three; half of a causal mask is not seen."""
+    for setup, head, one in (
+        (T5, "generate", Pass(24, 10)),
+        (BERT, "mask", Pass(24, 4)),
+        (BERT, "embed", Pass(24)),
+    ):
+        model = setup.build(["embed"])
+        model.backbone.set_attn_implementation("eager")  # the fused one is not counted on CPUs
+        inputs = torch.ones(1, one.inputs, dtype=torch.int64)
+        targets = torch.ones(1, one.targets, dtype=torch.int64)
+        if head == "mask":
+            targets = torch.full_like(inputs, IGNORE)
+            targets[0, : one.targets] = 1
+        with FlopCounterMode(display=False) as counter:
+            model(head, inputs, inputs > 0, targets if one.targets else None)
+        own = counter.get_total_flops() - (2 * 48 * 48 if head == "embed" else 0)
+        assert training_flops(setup.shape, VOCABULARY.size, [one]).full_attention == 3 * own
 
 
 @pytest.mark.parametrize("setup", [T5, BERT])

@@ -25,9 +25,9 @@ from firnline.training.objectives.hiding import (
     SpanMasking,
 )
 from firnline.training.objectives.mixture import Mixture
-from firnline.training.objectives.models import ModelShape
 from firnline.training.objectives.objective import Setup
 from firnline.training.objectives.pairing import Contrast, DualGeneration, Matching
+from firnline.training.objectives.shapes import ModelShape
 from firnline.training.objectives.vocabulary import ADDED, Vocabulary, sample_states
 
 T5_SHAPE = ModelShape(family="t5", width=16, layers=1, heads=2, feed_forward=16)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
@@ -25,7 +27,7 @@ from firnline.kernels.runs import copy_runs
 from firnline.stage import StageResult, Stats, Workspace, run_stage
 from firnline.tokens.descriptions import described_functions
 from firnline.tokens.folder import read_settings
-from firnline.tokens.permutation import permute
+from firnline.tokens.permutation import permute, unpermute
 from firnline.tokens.splits import read_split
 from firnline.tokens.tokenizer import Tokenizer
 
@@ -158,13 +160,23 @@ def _pair(job: _Job) -> Stats:
 class Pairs:
     """Pairs by number; those of an epoch in an order of its own, a function of (seed, phase).
 
-    Memory: 20 bytes for each pair; tokens are mapped.
+    Memory: 28 bytes for each pair; tokens are mapped.
     """
 
     def __init__(
-        self, folder: Path, *, text_length: int, code_length: int, seed: int, phase: str
+        self,
+        folder: Path,
+        *,
+        text_length: int,
+        code_length: int,
+        seed: int,
+        phase: str,
+        documents: pa.Array | None = None,
     ) -> None:
-        """Longer texts and codes are cut; raises FirnlineError where the folder is not whole."""
+        """Longer texts and codes are cut; of `documents`, ids, the pairs are used, of all without.
+
+        Raises FirnlineError where the folder is not whole, or no pair is used.
+        """
         if text_length < 1 or code_length < 1:
             raise FirnlineError(
                 f"pairs of {text_length} and {code_length} tokens", mend="give at least one"
@@ -191,9 +203,48 @@ class Pairs:
             self._shards[number] = np.asarray(
                 np.memmap(path, dtype=self.settings["dtype"], mode="r")
             )
+        self._kept = np.arange(len(self._shard))
+        if documents is not None:
+            self._kept = np.flatnonzero(pc.is_in(self._documents, value_set=documents))
+        if not len(self._kept):
+            raise FirnlineError(f"no pair of {folder} is used", mend="use more documents")
 
     def __len__(self) -> int:
-        return len(self._shard)
+        return len(self._kept)
+
+    @cached_property
+    def _documents(self) -> pa.ChunkedArray:
+        """The document of each row; read when first asked for."""
+        return parquet_file(self.folder / "pairs.parquet").read(["id"])["id"]
+
+    def supply(self) -> tuple[int, int]:
+        """Documents and tokens of the pairs that are used."""
+        documents = pc.count_distinct(self._documents.take(pa.array(self._kept))).as_py()
+        tokens = (self._text[self._kept] + self._code[self._kept]).sum(dtype=np.int64)
+        return int(documents), int(tokens)
+
+    def documents(self, start: int, count: int) -> list[dict[str, Any]]:
+        """The document of each pair, its `id`, with `text_tokens` and `code_tokens` that are read
+        of the pair."""
+        rows = self.rows(start, count)
+        ids = self._documents.take(pa.array(rows)).to_pylist()
+        texts = np.minimum(self._text[rows], self.text_length).tolist()
+        codes = np.minimum(self._code[rows], self.code_length).tolist()
+        return [
+            {"id": name, "text_tokens": text, "code_tokens": code}
+            for name, text, code in zip(ids, texts, codes, strict=True)
+        ]
+
+    def numbers_of(self, document: bytes, count: int) -> Integers:
+        """Which of the pairs 0 to `count - 1` are of the document, in order."""
+        own = pc.equal(self._documents.take(pa.array(self._kept)), pa.scalar(document))
+        places = np.flatnonzero(own)
+        numbers = [
+            unpermute(places, len(self), self.seed, self.phase, "pairs", epoch) + epoch * len(self)
+            for epoch in range(-(-count // len(self)) if len(places) else 0)
+        ]
+        found = np.sort(np.concatenate([np.zeros(0, dtype=np.int64), *numbers]))
+        return found[found < count]
 
     def pairs(self, start: int, count: int) -> tuple[Integers, Integers]:
         """Texts [count, text_length] and codes [count, code_length]; -1 where they are shorter."""
@@ -218,4 +269,4 @@ class Pairs:
             chosen = epochs == epoch
             key = (self.seed, self.phase, "pairs", epoch)
             rows[chosen] = permute(places[chosen], len(self), *key)
-        return rows
+        return self._kept[rows]

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from firnline.errors import FirnlineError
+from firnline.training.objectives.config import turns
 from firnline.training.objectives.models import HeadedModel
 from firnline.training.objectives.objective import Integers, Loss, Objective, Tensors
-from firnline.training.objectives.vocabulary import sample_states
 
 
 class Mixture:
@@ -56,7 +56,6 @@ class Mixture:
         self.objectives, self.shares = dict(objectives), dict(shares)
         self.weights, self.block = dict(weights or {}), block
         self._names = sorted(objectives)
-        self._bounds = np.cumsum([shares[name] for name in self._names])
 
     def build(self) -> HeadedModel:
         """The model with the heads of all objectives."""
@@ -76,9 +75,7 @@ class Mixture:
     def kinds(self, first: int, count: int) -> Integers:
         """Which objective, in the order of names, each sample is of."""
         numbers = np.arange(first, first + count, dtype=np.int64) // self.block
-        states = sample_states(self.setup.seed, self.setup.phase, "mixture", numbers)
-        chosen = np.searchsorted(self._bounds, states / 2.0**64, side="right")
-        return np.minimum(chosen, len(self._names) - 1).astype(np.int64)
+        return turns(self.shares, self.setup.seed, self.setup.phase, numbers)
 
     def batch(self, first: int, count: int) -> Tensors:
         """`kind` [count] and each tensor NAME.TENSOR of the objectives that the batch has.
@@ -107,15 +104,42 @@ class Mixture:
         for kind in sorted(set(kinds.tolist())):
             name = self._names[kind]
             rows = (kinds == kind).nonzero().squeeze(-1)
-            own: dict[str, Tensor] = {
-                key.removeprefix(f"{name}."): tensor[rows]
-                for key, tensor in batch.items()
-                if key.startswith(f"{name}.")
-            }
+            own = {key: tensor[rows] for key, tensor in _own(batch, name).items()}
             loss, targets = self.objectives[name].loss(model, own)
             total = total + self.weights.get(name, 1.0) * loss
             count = count + targets
         return total, count
+
+
+class EveryObjective:
+    """A `Task` for evaluation: sample n is sample n of each objective of a mixture.
+
+    So that every rank runs the same parts of a sharded model, whatever samples it has.
+    """
+
+    def __init__(self, mixture: Mixture) -> None:
+        self.mixture, self.build = mixture, mixture.build
+
+    def batch(self, first: int, count: int) -> Tensors:
+        """Each tensor NAME.TENSOR of the objectives."""
+        parts = self.mixture.objectives
+        made = {name: part.batch(first, count) for name, part in parts.items()}
+        return {f"{name}.{key}": value for name, own in made.items() for key, value in own.items()}
+
+    def loss(self, model: nn.Module, batch: Tensors) -> Loss:
+        """The weighted losses of all objectives, and how many targets they have."""
+        losses, counts = [], []
+        for name, objective in self.mixture.objectives.items():
+            loss, targets = objective.loss(model, _own(batch, name))
+            losses.append(self.mixture.weights.get(name, 1.0) * loss)
+            counts.append(targets)
+        return torch.stack(losses).sum(), torch.stack(counts).sum()
+
+
+def _own(batch: Tensors, name: str) -> dict[str, Tensor]:
+    """The tensors of one objective, by their own names."""
+    found = {key: tensor for key, tensor in batch.items() if key.startswith(f"{name}.")}
+    return {key.removeprefix(f"{name}."): tensor for key, tensor in found.items()}
 
 
 def _runs(rows: Integers) -> list[tuple[int, int]]:

@@ -4,57 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, model_validator
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
 from firnline.errors import FirnlineError
 from firnline.model.loss import IGNORE
+from firnline.training.objectives.shapes import Family, ModelShape
 from firnline.training.objectives.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
     from transformers import BertForMaskedLM, T5ForConditionalGeneration
 
-Family = Literal["t5", "bert"]
 HEADS = "heads.safetensors"
-
-
-class ModelShape(BaseModel):
-    """Shape of a T5 (encoder-decoder) or BERT (encoder). No dropout: a step has no hidden state."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
-
-    family: Family
-    """`t5`: relative positions, RMS norms, as CodeT5. `bert`: learned positions, as CodeBERT."""
-    width: int = Field(ge=1)
-    """Size of the hidden states."""
-    layers: int = Field(ge=1)
-    """Layers of the encoder, and of the decoder where there is one."""
-    heads: int = Field(ge=1)
-    """Attention heads; they divide the width."""
-    feed_forward: int = Field(ge=1)
-    """Size of the hidden layer of the feed-forward blocks."""
-    context: int = Field(default=512, ge=1)
-    """Longest input, in tokens: BERT's table of positions."""
-
-    @model_validator(mode="after")
-    def _heads_divide_the_width(self) -> ModelShape:
-        if self.width % self.heads:
-            raise ValueError(f"heads {self.heads} do not divide width {self.width}")
-        return self
-
-
-PRESETS = {
-    "codet5-small": ModelShape(family="t5", width=512, layers=6, heads=8, feed_forward=2048),
-    "codet5-base": ModelShape(family="t5", width=768, layers=12, heads=12, feed_forward=3072),
-    "codebert-base": ModelShape(family="bert", width=768, layers=12, heads=12, feed_forward=3072),
-}
-"""Shapes of Wang et al. 2021 (60M and 220M parameters with their vocabulary of 32,100) and of
-Feng et al. 2020 (RoBERTa base: 125M with its vocabulary of 50,265)."""
 
 
 class HeadedModel(nn.Module):

@@ -17,7 +17,8 @@ from torch.nn import functional
 from firnline.batch import Batch
 from firnline.errors import FirnlineError
 from firnline.model.loss import IGNORE
-from firnline.training.objectives.models import Family, HeadedModel, ModelShape, build_model
+from firnline.training.objectives.models import HeadedModel, build_model
+from firnline.training.objectives.shapes import Family, ModelShape
 from firnline.training.objectives.vocabulary import Vocabulary, sample_states
 
 Integers = NDArray[np.int64]
@@ -35,6 +36,14 @@ class Setup:
     phase: str
     init: Path | None = None
     """A checkpoint folder to begin with; random weights without one."""
+
+    def __post_init__(self) -> None:
+        if self.shape.sentinels != self.vocabulary.sentinels:
+            raise FirnlineError(
+                f"the model has {self.shape.sentinels} sentinels, the vocabulary "
+                f"{self.vocabulary.sentinels}",
+                mend="make the vocabulary with the model's",
+            )
 
     def build(self, heads: Collection[str]) -> HeadedModel:
         """The model at the beginning of the phase, with these heads."""

@@ -12,12 +12,10 @@ from numpy.typing import NDArray
 from firnline.errors import FirnlineError
 from firnline.kernels.draws import words
 from firnline.kernels.renaming import Spelling
+from firnline.training.objectives.shapes import ADDED
 
 Integers = NDArray[np.int64]
 Flags = NDArray[np.bool_]
-
-ADDED = ("pad", "mask", "classify", "separate", "to_code", "to_text")
-"""Ids that follow the tokenizer's, in this order; the sentinels follow them."""
 
 
 @dataclass(frozen=True)
