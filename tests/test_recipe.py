@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -232,6 +233,27 @@ def test_five_mistakes_are_reported_at_once_with_their_keys() -> None:
         (["training.attention=masked"], "phases.alpha.attention: it belongs to packing"),
         (["phases.beta.optimizer_state=keep"], "phases.beta.optimizer_state: keep needs an init"),
         (["phases.alpha.optimizer_state=keep"], "phases.alpha.optimizer_state: keep needs an init"),
+        (
+            [
+                "phases.alpha.keep_optimizer=true",
+                "phases.beta.optimizer_state=keep",
+                "phases.beta.optimizer.name=muon",
+            ],
+            "phases.beta.optimizer_state: keep needs one optimizer, alpha has adamw and this",
+        ),
+        (
+            ["phases.alpha.batch_warmup={first_sequences: 4, tokens: 1M}"],
+            "tokens, the phase has 800,000",
+        ),
+        (
+            ["training.averaging.last=3", "training.checkpoint_every_steps=90"],
+            "phases.final: averaging: of the last 3 states 2 are there, 98 steps with checkpoint",
+        ),
+        (
+            ["training.evaluation={every_steps: 9, samples: 9}", "curate.heldout_share=0"],
+            "phases.alpha.evaluation: curate.heldout_share is 0",
+        ),
+        (["phases.beta.max_epochs=2"], "phases.beta.repeat: 4 is above max_epochs, which is 2"),
         (["infilling={rate: 0.5, cut: syntax}"], "phases.alpha.infilling.cut: syntax needs pack"),
         (["evaluate.compare=[[final, gamma]]"], "evaluate.compare: no phase 'gamma'"),
         (["colour=blue"], "colour: no such key"),
@@ -267,6 +289,18 @@ def test_contradictions(settings: list[str], complaint: str) -> None:
         ("{a: {share: 1, quality: {above: 0.5, below: 0.2}}}", "above (0.5) is not under below"),
         ("{a: {share: 1, repeat: 2}}", "a.repeat: it needs data: selected"),
         ("{a: {share: 1, data: selected, repeat: 9}}", "repeat (9) is above max_epochs (4)"),
+        (
+            "{a: {share: 1, languages: [C], language_share: {C: 0.5, Go: 0.5}}}",
+            "a.language_share: its filters leave out Go",
+        ),
+        (
+            "{a: {share: 1, kinds: [prose], language_share: {Go: 0.5}}}",
+            "a.language_share: its filters leave out Go",
+        ),
+        (
+            "{a: {share: 1, languages: [C, Go], language_share: {C: 0.5, Go: 0.4}}}",
+            "a.language_share: adds up to 0.9, and there is no other language",
+        ),
         ("{a: {share: 1, data: selected, kinds: [data]}}", "a.data: what is selected is not"),
         (
             "{a: {share: rest, data: selected}, b: {share: 0.5, data: selected}}",
@@ -305,6 +339,19 @@ def test_every_contradiction_of_a_mixture_at_once() -> None:
     assert "phases.continue.init: no phase 'pretrian'; a checkpoint folder has a / in it" in found
 
 
+def test_a_mistake_brings_no_others_that_are_none() -> None:
+    """What a phase with a mistake says stands, for those that refer to it."""
+    settings = ["phases.alpha.keep_optimizer=true", "phases.beta.optimizer_state=keep"]
+    with pytest.raises(FirnlineError) as caught:
+        recipe.load("quickstart", [*settings, "phases.alpha.schedule.floor=1"])
+    assert caught.value.details == ("phases.alpha.schedule: floor (1) is above peak (0.003)",)
+    with pytest.raises(FirnlineError) as caught:
+        recipe.load("quickstart", ["training.clip=0"])
+    assert [line.split(":")[0] for line in caught.value.details] == [
+        f"phases.{name}.clip" for name in ("alpha", "beta", "final", "control")
+    ]
+
+
 def test_phases_share_packing_and_infilling_and_override_them() -> None:
     loaded = recipe.load(
         "quickstart",
@@ -336,14 +383,42 @@ def test_a_checkpoint_of_another_shape_is_refused(tmp_path: Path) -> None:
     assert f"{key}: {tmp_path} has heads 2, the recipe's model has 4" in lines
 
 
-def test_a_tokenizer_from_elsewhere(tmp_path: Path) -> None:
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    vocabulary = {content: n for n, content in enumerate(["<|endoftext|>", *sorted(alphabet)])}
-    made = tokenizers.Tokenizer(models.BPE(vocabulary, []))
+def write_tokenizer(folder: Path, *merges: tuple[str, str]) -> None:
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    entries = ["<|endoftext|>", *alphabet, *("".join(pair) for pair in merges)]
+    vocabulary = {content: n for n, content in enumerate(entries)}
+    made = tokenizers.Tokenizer(models.BPE(vocabulary, list(merges)))
     made.add_special_tokens(["<|endoftext|>"])
     made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     made.decoder = decoders.ByteLevel()
-    made.save(str(tmp_path / "tokenizer.json"))
+    made.save(str(folder / "tokenizer.json"))
+
+
+def test_a_tokenizer_that_others_were_not_made_with_is_refused(tmp_path: Path) -> None:
+    """Before anything runs, where the recipe brings it."""
+    shape = PRESETS["tiny"].model_copy(update={"vocabulary_size": 258})
+    checkpoint.save(Llama(shape), tmp_path / "model")
+    write_tokenizer(tmp_path / "model", ("a", "b"))
+    write_tokenizer(tmp_path, ("b", "a"))
+    tokens = {"vocabulary_size": 258, "dtype": "uint16", "end_of_text": 0, "tokenizer": "other"}
+    (tmp_path / "tokens").mkdir()
+    (tmp_path / "tokens" / "tokens.json").write_text(json.dumps(tokens))
+    settings = [
+        f"phases.alpha.init={tmp_path / 'model'}",
+        "phases.control.data=null",
+        f"phases.control.mixture={{own: {{share: 1, tokens: {tmp_path / 'tokens'}}}}}",
+    ]
+    same = recipe.load("quickstart", [f"tokenizer.folder={tmp_path / 'model'}", settings[0]])
+    assert same.phase("alpha").data.init == str(tmp_path / "model")
+    with pytest.raises(FirnlineError) as caught:
+        recipe.load("quickstart", [f"tokenizer.folder={tmp_path}", *settings])
+    init, folder = caught.value.details
+    assert init.startswith(f"phases.alpha.init: {tmp_path / 'model'} was trained with tokenizer ")
+    assert folder.startswith(f"phases.control.mixture.own.tokens: {tmp_path / 'tokens'} was packed")
+
+
+def test_a_tokenizer_from_elsewhere(tmp_path: Path) -> None:
+    write_tokenizer(tmp_path)
     given = f"tokenizer.folder={tmp_path}"
     assert recipe.load("quickstart", [given]).model.vocabulary_size == 257
     assert recipe.load("quickstart", [given, "model.vocabulary_size=320"]).phases

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 from firnline.errors import FirnlineError
+from firnline.languages import LANGUAGES
 from firnline.model.config import ModelConfig
 from firnline.phases import Phase, checkpoint_folder
+from firnline.tokens.extend import check_checkpoint
 from firnline.tokens.folder import read_settings
 from firnline.tokens.infilling import SENTINELS
 from firnline.tokens.mixture import SourceConfig, shares
 from firnline.tokens.pack import PackConfig
+from firnline.tokens.samples import check
 from firnline.tokens.tokenizer import Tokenizer
 
 
@@ -34,15 +37,19 @@ def contradictions(
         line
         for phase in phases
         for line in (
-            *_beginning(phase, phases, order, model),
+            *_beginning(phase, phases, order, model, tokenizer),
             *_infilling(phase, pack, tokenizer),
-            *_data(phase, sections),
+            *_data(phase, sections, tokenizer),
         )
     ]
 
 
 def _beginning(
-    phase: Phase, phases: Sequence[Phase], order: Sequence[str], model: ModelConfig | None
+    phase: Phase,
+    phases: Sequence[Phase],
+    order: Sequence[str],
+    model: ModelConfig | None,
+    tokenizer: Tokenizer | None,
 ) -> list[str]:
     """Its name, what it starts from, and with which optimizer."""
     key, init = f"phases.{phase.name}", phase.data.init
@@ -53,16 +60,39 @@ def _beginning(
     if folder is not None:
         if model is not None:
             found += [f"{key}.init: {line}" for line in _other_shape(folder, model)]
+        if tokenizer is not None:
+            found += [
+                f"{key}.init: {line}" for line in _refusal(check_checkpoint, folder, tokenizer)
+            ]
         return found
     if init is not None and init not in order[: order.index(phase.name)]:
         wrong = f"no phase {init!r}; a checkpoint folder has a / in it"
         if init in order:
             wrong = f"{init!r} does not come before this phase"
         found.append(f"{key}.init: {wrong}")
-    kept = [one.name for one in phases if one.training.keep_optimizer]
-    if phase.training.optimizer_state == "keep" and init not in kept:
-        found.append(f"{key}.optimizer_state: keep needs an init whose phase has keep_optimizer")
+    if phase.training.optimizer_state == "keep":
+        found += _kept_optimizer(phase, next((one for one in phases if one.name == init), None))
     return found
+
+
+def _kept_optimizer(phase: Phase, before: Phase | None) -> list[str]:
+    key = f"phases.{phase.name}.optimizer_state"
+    if phase.data.init is None or (before and not before.training.keep_optimizer):
+        return [f"{key}: keep needs an init whose phase has keep_optimizer"]
+    if before is None:  # it has mistakes of its own, or is none
+        return []
+    theirs, own = before.training.optimizer.name, phase.training.optimizer.name
+    if theirs != own:
+        return [f"{key}: keep needs one optimizer, {before.name} has {theirs} and this phase {own}"]
+    return []
+
+
+def _refusal(check: Callable[[Path, Tokenizer], object], folder: Path, by: Tokenizer) -> list[str]:
+    try:
+        check(folder, by)
+    except FirnlineError as error:
+        return [str(error)]
+    return []
 
 
 def _other_shape(folder: Path, model: ModelConfig) -> list[str]:
@@ -91,8 +121,14 @@ def _infilling(phase: Phase, pack: PackConfig | None, tokenizer: Tokenizer | Non
     return found
 
 
-def _data(phase: Phase, sections: Collection[str]) -> list[str]:
+def _data(phase: Phase, sections: Mapping[str, object], tokenizer: Tokenizer | None) -> list[str]:
     key, data, found = f"phases.{phase.name}", phase.data, []
+    if phase.training.evaluation is not None and not _held_out(sections):
+        found.append(f"{key}.evaluation: curate.heldout_share is 0, nothing is held out")
+    if "max_epochs" in data.model_fields_set and data.repeat > data.max_epochs:
+        found.append(
+            f"{key}.repeat: {data.repeat:g} is above max_epochs, which is {data.max_epochs:g}"
+        )
     if (data.data is None) != bool(data.mixture):
         both = "both, set data to null" if data.mixture else "neither"
         found.append(f"{key}: either data or a mixture, there are {both}")
@@ -103,10 +139,20 @@ def _data(phase: Phase, sections: Collection[str]) -> list[str]:
         found.append(f"{key}.data: repeat and language_share need selected or synthetic data")
     if data.data is not None:
         return found + _missing_stage(f"{key}.data", data.data, sections)
-    return found + _mixture(f"{key}.mixture", data.mixture, sections)
+    return found + _mixture(f"{key}.mixture", data.mixture, sections, tokenizer)
 
 
-def _mixture(key: str, mixture: Mapping[str, SourceConfig], sections: Collection[str]) -> list[str]:
+def _held_out(sections: Mapping[str, object]) -> bool:
+    curate = sections.get("curate")
+    return not isinstance(curate, Mapping) or curate.get("heldout_share") != 0
+
+
+def _mixture(
+    key: str,
+    mixture: Mapping[str, SourceConfig],
+    sections: Collection[str],
+    tokenizer: Tokenizer | None,
+) -> list[str]:
     if not mixture:
         return []
     found: list[str] = []
@@ -116,7 +162,7 @@ def _mixture(key: str, mixture: Mapping[str, SourceConfig], sections: Collection
         found.append(f"{key}: {error}")
         used = list(mixture)
     for name in used:
-        found += _source(f"{key}.{name}", mixture[name], sections)
+        found += _source(f"{key}.{name}", mixture[name], sections, tokenizer)
     selected = [name for name in used if _is_selected(mixture[name])]
     if len(selected) > 1:
         found.append(f"{key}: only one source can be selected, {' and '.join(selected)} are")
@@ -127,8 +173,10 @@ def _is_selected(source: SourceConfig) -> bool:
     return source.data == "selected" and source.tokens is None
 
 
-def _source(key: str, source: SourceConfig, sections: Collection[str]) -> list[str]:
-    found = []
+def _source(
+    key: str, source: SourceConfig, sections: Collection[str], tokenizer: Tokenizer | None
+) -> list[str]:
+    found = _languages(key, source)
     if source.tokens is None:
         found += _missing_stage(f"{key}.data", source.data, sections)
     else:
@@ -138,6 +186,10 @@ def _source(key: str, source: SourceConfig, sections: Collection[str]) -> list[s
             read_settings(source.tokens.expanduser())
         except FirnlineError as error:
             found.append(f"{key}.tokens: {error}")
+        else:
+            if tokenizer is not None:
+                lines = _refusal(check, source.tokens.expanduser(), tokenizer)
+                found += [f"{key}.tokens: {line}" for line in lines]
     if source.quality is not None:
         if "annotate" not in sections:
             found.append(f"{key}.quality: a bucket needs an annotate section")
@@ -151,6 +203,24 @@ def _source(key: str, source: SourceConfig, sections: Collection[str]) -> list[s
     if source.repeat != 1.0 and not _is_selected(source):
         found.append(f"{key}.repeat: it needs data: selected")
     return found
+
+
+def _languages(key: str, source: SourceConfig) -> list[str]:
+    """Shares set for languages that the source's filters leave none of, or leave alone."""
+    fixed = {name: share for name, share in source.language_share.items() if share}
+    out = [
+        name
+        for name in fixed
+        if (source.languages and name not in source.languages)
+        or (source.kinds and LANGUAGES[name].kind not in source.kinds)
+    ]
+    if out:
+        return [f"{key}.language_share: its filters leave out {', '.join(out)}"]
+    if source.languages and set(source.languages) <= set(source.language_share):
+        total = sum(fixed.values())
+        if total < 1 - 1e-9:
+            return [f"{key}.language_share: adds up to {total:g}, and there is no other language"]
+    return []
 
 
 def _missing_stage(key: str, data: str, sections: Collection[str]) -> list[str]:

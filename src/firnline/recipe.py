@@ -200,7 +200,7 @@ class _Reader:
         if "annotate" in raw and "synthesize" not in raw:
             self.mistakes.append("annotate: its good examples come from a synthesize section")
         self.mistakes += contradictions(phases, raw, model, pack, self.given)
-        self._check_comparisons(evaluate, phases)
+        self._check_comparisons(evaluate)
         if not (ingest and curate and tokenizer and pack and model and phases and evaluate):
             return None
         return Recipe(
@@ -367,8 +367,11 @@ class _Reader:
             )
         return model
 
-    def _check_comparisons(self, evaluate: EvaluateConfig | None, phases: list[Phase]) -> None:
-        names = set(self.raw.get("phases") or {}) if phases else set()
+    def _check_comparisons(self, evaluate: EvaluateConfig | None) -> None:
+        written = self.raw.get("phases")
+        if not isinstance(written, Mapping):
+            return  # which is a mistake that was named already
+        names = {str(name) for name in written}
         for pair in evaluate.compare if evaluate else ():
             for name in pair:
                 if name not in names:

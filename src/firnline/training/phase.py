@@ -107,6 +107,26 @@ class PhaseConfig(BaseModel):
             raise ValueError(f"{error} ({each})") from error
         return self
 
+    @model_validator(mode="after")
+    def _batch_becomes_whole(self) -> PhaseConfig:
+        warm = self.batches.first_sample(self.batches.warmup_steps) * self.sequence_length
+        if self.batch_warmup is not None and warm >= self.tokens:
+            raise ValueError(
+                f"batch_warmup: the batch is whole after {warm:,} tokens, the phase has "
+                f"{self.tokens:,}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _states_to_average(self) -> PhaseConfig:
+        every, saved = self.checkpoint_every_steps, (self.steps - 1) // self.checkpoint_every_steps
+        if self.averaging is not None and self.averaging.last > saved + 1:
+            raise ValueError(
+                f"averaging: of the last {self.averaging.last} states {saved + 1} are there, "
+                f"{self.steps:,} steps with checkpoint_every_steps {every:,}"
+            )
+        return self
+
     @property
     def batches(self) -> Batches:
         """Which samples each step reads, where the phase's end does not cut it."""
