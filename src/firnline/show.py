@@ -49,10 +49,10 @@ def print_results(results: Mapping[str, Any]) -> None:
 
 def print_table(lines: Sequence[Sequence[str]]) -> None:
     """Lines of cells under the first of them; cells of digits stand to the right."""
-    table = Table(box=SIMPLE_HEAD)
+    table = Table(box=SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
     for place, column in enumerate(lines[0]):
         digits = any(line[place][:1].isdigit() for line in lines[1:])
-        table.add_column(column, justify="right" if digits else "left")
+        table.add_column(column, justify="right" if digits else "left", overflow="fold")
     for line in lines[1:]:
         table.add_row(*line)
     stdout.print(table)
@@ -207,10 +207,12 @@ def print_replay(found: Replay) -> None:
 
 def print_contamination(benchmarks: Mapping[str, Mapping[str, Any]]) -> None:
     """How much of each benchmark a corpus holds: `firnline contamination`."""
-    table = Table(box=SIMPLE_HEAD)
+    table = Table(box=SIMPLE_HEAD, collapse_padding=True, pad_edge=False)
     kinds = list(next(iter(benchmarks.values()))["tasks_by_kind"]) if benchmarks else []
-    for column in ("benchmark", "tasks", "found", "share of n-grams", "documents", *kinds):
-        table.add_column(column, justify="left" if column == "benchmark" else "right")
+    for column in ("benchmark", "tasks", "found", "share", "documents", *kinds):
+        table.add_column(
+            column, justify="left" if column == "benchmark" else "right", overflow="fold"
+        )
     for name, row in benchmarks.items():
         figures = (row["tasks"], row["tasks_found"])
         by_kind = (row["tasks_by_kind"][kind] for kind in kinds)

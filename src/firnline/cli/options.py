@@ -72,11 +72,26 @@ def finish(result: StageResult, as_json: bool) -> None:
     if as_json:
         print(json.dumps(as_answer(result)))
         return
-    for name, value in result.stats.items():
-        if isinstance(value, int | float | str):
-            shown = f"{value:,}" if isinstance(value, int) else str(value)
-            show.stdout.print(f"{name:<20} {shown}", highlight=False)
-    show.stdout.print(f"{'folder':<20} {result.folder}", highlight=False, soft_wrap=True)
+    shown = {name: _shown(value) for name, value in result.stats.items()}
+    width = max(20, *(len(name) + 1 for name in shown))
+    for name, value in shown.items():
+        if value:
+            show.stdout.print(f"{name:<{width}} {value}", highlight=False)
+    show.stdout.print(f"{'folder':<{width}} {result.folder}", highlight=False, soft_wrap=True)
+
+
+def _shown(value: Any) -> str:
+    """A figure or a word for people to read; nothing for what has parts."""
+    match value:
+        case bool():
+            return "yes" if value else "no"
+        case int():
+            return f"{value:,}"
+        case float():
+            return f"{value:,.6g}"
+        case str():
+            return value
+    return ""
 
 
 def as_answer(result: StageResult) -> dict[str, Any]:
