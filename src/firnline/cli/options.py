@@ -72,12 +72,10 @@ def finish(result: StageResult, as_json: bool) -> None:
     if as_json:
         print(json.dumps(as_answer(result)))
         return
-    shown = {name: _shown(value) for name, value in result.stats.items()}
-    width = max(20, *(len(name) + 1 for name in shown))
-    for name, value in shown.items():
-        if value:
-            show.stdout.print(f"{name:<{width}} {value}", highlight=False)
-    show.stdout.print(f"{'folder':<{width}} {result.folder}", highlight=False, soft_wrap=True)
+    lines = {name: shown for name, value in result.stats.items() if (shown := _shown(value))}
+    width = max([20, *map(len, lines)])
+    for name, shown in (lines | {"folder": str(result.folder)}).items():
+        show.stdout.print(f"{name:<{width}} {shown}", highlight=False, soft_wrap=True)
 
 
 def _shown(value: Any) -> str:
