@@ -327,7 +327,7 @@ def _train(recipe: Recipe, phase: Phase, out: Path) -> StageResult:
 def _write_epochs(phase: Phase, samples: Mixture, path: Path) -> None:
     """Adds the phase's table of shares and epochs to `epochs.json` of the run."""
     tables = json.loads(path.read_text()) if path.is_file() else {}
-    table = samples.table(phase.training.samples)
+    table = samples.table(phase.training.tokens)
     if tables.get(phase.name) != table:
         write_json(path, {**tables, phase.name: table})
 

@@ -127,7 +127,7 @@ def sources(recipe: Recipe, phase: Phase, run: Path | None) -> list[dict[str, An
     """The phase's rows of Code Llama's Table 1: from the token folders where they are there."""
     folders = token_folders(phase, run or Path()).values()
     if run is not None and all((folder / "tokens.json").is_file() for folder in folders):
-        rows = open_samples(recipe, phase, run).table(phase.training.samples)
+        rows = open_samples(recipe, phase, run).table(phase.training.tokens)
         return [{"phase": phase.name, **row} for row in rows]
     unknown = ("epochs", "supply_documents", "supply_tokens", "supply_bytes")
     return [

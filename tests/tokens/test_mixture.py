@@ -381,7 +381,7 @@ def test_numbers_of_a_document_are_those_a_scan_finds(folder: Path) -> None:
 
 def test_the_table_adds_up(folder: Path) -> None:
     mixture = mixture_of(folder, HALVES, 250 * LENGTH)
-    rows = mixture.table(250)
+    rows = mixture.table(250 * LENGTH)
     json.dumps(rows)
     totals = {row["source"]: row for row in rows if row["language"] is None}
     assert sum(row["share"] for row in totals.values()) == pytest.approx(1)
@@ -396,6 +396,12 @@ def test_the_table_adds_up(folder: Path) -> None:
             assert row["supply_tokens"] == sum(r["tokens"] for r in there)
             # Within the tail of an epoch, epochs are tokens seen over tokens there.
             assert row["tokens"] / row["supply_tokens"] == pytest.approx(row["epochs"], rel=0.05)
+    # A phase that ends inside a sample: its last source has that many fewer.
+    cut = {row["source"]: row for row in mixture.table(250 * LENGTH - 7) if row["language"] is None}
+    less = {name: totals[name]["tokens"] - row["tokens"] for name, row in cut.items()}
+    last = mixture.find(249)[0].name
+    assert {name: count for name, count in less.items() if count} == {last: 7}
+    assert cut[last]["share"] == pytest.approx(cut[last]["tokens"] / (250 * LENGTH - 7))
 
 
 # --- what is refused --------------------------------------------------------------------------

@@ -173,31 +173,35 @@ class Mixture:
             for part, count in zip(self.parts, counts, strict=True)
         }
 
-    def table(self, samples: int) -> list[dict[str, Any]]:
-        """Code Llama's Table 1 for the samples 0 to `samples - 1`: a row for each part, then one
-        for each of its languages.
+    def table(self, tokens: int) -> list[dict[str, Any]]:
+        """Code Llama's Table 1 for the first `tokens` tokens, the last sample cut where they end:
+        a row for each part, then one for each of its languages.
 
         Keys: `source`, `language` (None in a part's own row), `share` of the tokens, `epochs`,
         `tokens` seen, and what there is: `supply_documents`, `supply_tokens`, `supply_bytes`.
         Languages inside a part are seen in proportion to their tokens, over a whole epoch exactly.
         """
         rows = []
+        length = self.parts[0].samples.sequence_length
+        samples = -(-tokens // length)
         epochs = self.epochs(samples)
+        last, _ = self.find(samples - 1)
         for part, count in zip(self.parts, self.turns.before(samples), strict=True):
+            seen = count * length - (samples * length - tokens if part is last else 0)
             held = [(language, one) for language, one in part.supply.items()]
             whole = sum(one.tokens for _, one in held)
             total = Supply(
                 sum(one.documents for _, one in held), whole, sum(one.bytes for _, one in held)
             )
             for language, one in [(None, total), *held]:
-                share = count / samples * one.tokens / whole
+                share = one.tokens / whole
                 rows.append(
                     {
                         "source": part.name,
                         "language": language,
-                        "share": share,
+                        "share": share * seen / tokens,
                         "epochs": epochs[part.name],
-                        "tokens": round(share * samples * part.samples.sequence_length),
+                        "tokens": round(share * seen),
                         "supply_documents": one.documents,
                         "supply_tokens": one.tokens,
                         "supply_bytes": one.bytes,
