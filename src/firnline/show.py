@@ -43,8 +43,19 @@ def print_results(results: Mapping[str, Any]) -> None:
             cells = [_figure(row.get(measure, {}).get(key)) for row in models.values()]
             table.add_row(label.format(key), *cells)
     stdout.print(table)
+    _print_differences(results.get("differences", {}))
     if reason := results.get("pass_at_1_skipped"):
         stdout.print(f"pass@1 was not measured: {reason}", highlight=False)
+
+
+def _print_differences(differences: Mapping[str, Any]) -> None:
+    """A line for each pair of models and benchmark; held-out languages are in the report."""
+    for pair, measures in differences.items():
+        for measure, label in (("bits_per_byte", "bits per byte"), ("pass_at_1", "pass@1")):
+            for benchmark, entry in measures.get(measure, {}).items():
+                apart = f"{entry['value']:+.3f} [{entry['low']:+.3f}, {entry['high']:+.3f}]"
+                line = f"{pair}: {label}, {benchmark} {apart}, {entry['verdict']}"
+                stdout.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def print_table(lines: Sequence[Sequence[str]]) -> None:
