@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import base64
 import importlib.util
 import json
 import math
@@ -208,6 +209,52 @@ def test_addresses_that_are_nobodys_and_somebodys(redactor: Redactor) -> None:
         assert redact(redactor, text) == text
     for text in ("Version 81.2.69.160", "app-81.2.69.160.jar", "81.2.69.160.5", "2a02:26f0:1234::"):
         assert redact(redactor, text) == text
+
+
+WORD = "Xk29plQzR7"
+
+
+@pytest.mark.parametrize(
+    ("text", "redacted"),
+    [
+        # POD writes <jo@...> as E<lt>jo@...E<gt>: the E is no part of the domain
+        ("Jo E<lt>jo@steinway-parts.deE<gt>", "Jo E<lt><EMAIL>E<gt>"),
+        # the letter after a backslash is the escape's
+        (r'"a\njo@steinway-parts.de"', r'"a\n<EMAIL>"'),
+        (r'"a\nAKIAR4J7VQ2TNWZ5KD3M"', r'"a\n<KEY>"'),
+        # an address after a URL on the same line is one; a message's in a URL is not
+        ("http://x.de mailto:jo@steinway-parts.de", "http://x.de mailto:<EMAIL>"),
+        ("https://lore.kernel.org/git/1@mail.de/", "https://lore.kernel.org/git/1@mail.de/"),
+        (f'let password: &\'static str = "{WORD}";', 'let password: &\'static str = "<PASSWORD>";'),
+        (f'#define WIFI_PASSWORD  "{WORD}"', '#define WIFI_PASSWORD  "<PASSWORD>"'),
+        (f'#define PASSWORD_URL "{WORD}"', f'#define PASSWORD_URL "{WORD}"'),
+        (f'<add key="Db.Password" value="{WORD}"/>', '<add key="Db.Password" value="<PASSWORD>"/>'),
+        (f"ENV DB_PASSWORD {WORD}\n", "ENV DB_PASSWORD <PASSWORD>\n"),
+        (f"CREATE USER jo IDENTIFIED BY '{WORD}';", "CREATE USER jo IDENTIFIED BY '<PASSWORD>';"),
+        (f"ALTER ROLE jo WITH PASSWORD '{WORD}';", "ALTER ROLE jo WITH PASSWORD '<PASSWORD>';"),
+        (f"machine h login jo password {WORD}", "machine h login jo password <PASSWORD>"),
+        (f"curl -s -u jo:{WORD} https://h", "curl -s -u jo:<PASSWORD> https://h"),
+        ("curl -u $USER:$PASSWORD https://h", "curl -u $USER:$PASSWORD https://h"),
+        (f"sshpass -p {WORD} ssh h", "sshpass -p <PASSWORD> ssh h"),
+        (
+            '{"auth": "' + base64.b64encode(f"jo:{WORD}".encode()).decode() + '"}',
+            '{"auth": "<KEY>"}',
+        ),
+    ],
+)
+def test_the_ways_of_many_languages_and_tools(redactor: Redactor, text: str, redacted: str) -> None:
+    assert redact(redactor, text) == redacted
+
+
+def test_a_key_file_in_base64_goes_and_a_certificate_stays(redactor: Redactor) -> None:
+    body = base64.b64encode(random.Random(3).randbytes(600)).decode()
+    lines = "\n".join(body[at : at + 64] for at in range(0, len(body), 64))
+    for name, gone in (("RSA PRIVATE KEY", True), ("PRIVATE KEY", True), ("CERTIFICATE", False)):
+        pem = f"-----BEGIN {name}-----\n{lines}\n-----END {name}-----\n"
+        whole = base64.b64encode(pem.encode()).decode()
+        text = f"data:\n  tls.key: {whole}\n  other: value\n"
+        expected = "data:\n  tls.key: <KEY>\n  other: value\n" if gone else text
+        assert redact(redactor, text) == expected
 
 
 def test_huge_lines_and_bytes_like_text(redactor: Redactor) -> None:

@@ -95,6 +95,12 @@ def pem_body(document: bytes, start: int, end: int) -> Spans:
     return _key_runs(document, end, closed.start() if closed else -1)
 
 
+def pem_in_base64(document: bytes, start: int, end: int) -> Spans:
+    """A private key's file that was put into base64 as a whole, certificates left alone."""
+    head = base64.b64decode(document[start : start + 48])
+    return _key_runs(document, start, -1) if b"PRIVATE KEY" in head else []
+
+
 def putty_body(document: bytes, start: int, end: int) -> Spans:
     """The private lines of a PuTTY key, up to its `Private-MAC:`."""
     return _key_runs(document, end, document.find(b"Private-MAC", end, end + _LONGEST_KEY // 4))
@@ -123,8 +129,8 @@ def _key_runs(document: bytes, start: int, stop: int) -> Spans:
 
 
 _NAME = re.compile(
-    rb"""([\w./@-]+)\\?["'\]]{0,2}(?:[ \t]*:[ \t\w\[\]|.]{1,26})?[ \t]*[=:>,(!]{1,3}[ \t]*"""
-    rb"""[bBrRuUfF@]{0,2}\\?["'`]?$"""
+    rb"""([\w./@-]+)\\?["'\]]{0,2}(?:[ \t]*:[ \t\w\[\]|.<>&']{1,34})?"""
+    rb"""[ \t]*(?:[=:>,(!]{1,3}|[ \t])[ \t]*[bBrRuUfF@]{0,2}\\?["'`]?$"""
 )
 _NO_SECRET = re.compile(
     rb"(?i)public|pub_?key|split|pars(?:e|ing)|hash|digest|sha\d*_|_sha|sha\d|md5|salt|csrf|xsrf|cancel|secretary|compass"
@@ -276,20 +282,26 @@ _NO_USER = re.compile(
     rb"|user[0-9]|username|someone|somebody|nobody|example|john\.?doe|jane\.?doe|j\.?doe"
     rb"|your[._-]?\w*)$"
 )
+_ESCAPES = (b"\\n", b"\\r", b"\\t")
+_IN_URL = re.compile(rb"://(?:[^\s/@\"'<>]*|[^\s\"'<>]*[:/])$")
 _USER_BEFORE = re.compile(rb"(?<!mailto)(?<=\w):$")
 _MESSAGE = re.compile(rb"(?i)(?:message-id|msgid|references|in-reply-to|selm)[=:]?\s?<?$")
 
 
 def email(document: bytes, start: int, end: int) -> Spans:
     """An address at a domain that can have mail; not one reserved for examples, nor `git@`."""
+    if start and document[start - 1 : start + 1] in _ESCAPES:
+        start += 1  # "\\njo@..." in a string: the letter is the escape's
+    if document[end - 1 : end + 4] == b"E<gt>":
+        end -= 1  # E<lt>jo@...E<gt>, as POD writes <jo@...>
     user, _, domain = document[start:end].partition(b"@")
-    if domain.rpartition(b".")[2].lower() not in _TOP_LEVEL or b".." in user:
+    if not user or domain.rpartition(b".")[2].lower() not in _TOP_LEVEL or b".." in user:
         return []
     if _RESERVED_DOMAIN.search(domain) or _MADE_UP_DOMAIN.search(domain) or _NO_USER.search(user):
         return []
     before = document[max(0, start - 90) : start]
-    if before[-1:] in (b":", b"/") and b"://" in before:
-        return []  # user:password@host, user@host: a URL
+    if _IN_URL.search(before):
+        return []  # user:password@host, user@host, a message in an archive
     if domain[:4].lower() == b"www." and _USER_BEFORE.search(before):
         return []  # user:password@www.host, without a scheme
     if document[end : end + 1] in (b"(", b"[") or _MESSAGE.search(before):

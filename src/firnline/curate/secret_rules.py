@@ -42,8 +42,11 @@ BLOCKS, PROVIDERS, CONTEXTS, PERSONAL = 0, 1, 2, 3
 
 
 def _formats(kind: str, *patterns: str) -> Iterable[Rule]:
-    """Rules for a provider's formats; what follows the secret's alphabet must not continue it."""
-    return (Rule(kind, pattern) for pattern in patterns)
+    """Rules for a provider's formats; what follows the secret's alphabet must not continue it.
+
+    A word begins after the letter of an escape too: `"\\nAKIA..."`.
+    """
+    return (Rule(kind, pattern.replace(r"\b(", r"(?:\b|\\[nrt])(", 1)) for pattern in patterns)
 
 
 _TOKENS = (
@@ -206,6 +209,14 @@ _KEY_BLOCKS = (
         evidence.pem_body,
         BLOCKS,
     ),
+    # the whole file in base64, as in the secrets of Kubernetes and in kubeconfig
+    Rule(
+        "private_key",
+        r"(LS0tLS1CRUdJTi[A-Za-z0-9+/]{34,64})",
+        r"LS0tLS1CRUdJTi[A-Za-z0-9+/]{34}",
+        evidence.pem_in_base64,
+        BLOCKS,
+    ),
     Rule("private_key", r"(Private-Lines: [0-9]{1,4})\s", "", evidence.putty_body, BLOCKS),
     # RSAKeyValue in XML: the private exponent, its parts, and the factors where these follow
     Rule(
@@ -228,7 +239,8 @@ _SECRET_NAME = (
     r"|app|application|license|shared|storage|service|session|subscription|webhook)[_. -]?key)"
 )
 _ASSIGNED = (
-    r"(?:[\w.-]{0,24}\\?[\"'\]]{0,2}(?::[ \t]{0,2}[\w\[\]|. ]{1,24})?[ \t]{0,16}"
+    r"(?:[\w.-]{0,24}\\?[\"'\]]{0,2}"
+    r"(?::[ \t]{0,2}(?:&(?:'static )?)?[\w\[\]|.<> ]{1,24})?[ \t]{0,16}"
     r"(?:=>|:=|={1,3}|!={1,2}|:)|[\"'][ \t]{0,4},|\()[ \t]{0,16}(?:[bBrRuUfF@]{1,2})?"
 )
 _QUOTED = r"""(?:\\?"([^"\\\s]{6,512})\\?"|\\?'([^'\\\s]{6,512})\\?'|`([^`\\\s]{6,512})`)"""
@@ -255,6 +267,32 @@ def _assignments(kind: str, name: str, judge: Judge, bare: Judge) -> tuple[Rule,
             CONTEXTS,
         ),
         Rule(kind, rf"(?i)<{name}[\w.-]{{0,24}}>([^<>\s]{{6,256}})</", "", judge, CONTEXTS),
+        # <add key="Password" value="..."/>, <property name="db.password" value="..."/>
+        Rule(
+            kind,
+            rf"(?i)(?:key|name|id)=[\"'][\w.:-]{{0,40}}{name}[\"']\s{{1,16}}value="
+            rf"(?:\"([^\"\s]{{6,256}})\"|'([^'\s]{{6,256}})')",
+            "",
+            judge,
+            CONTEXTS,
+        ),
+        # #define WIFI_PASSWORD "value"
+        Rule(
+            kind,
+            rf"(?i)#[ \t]{{0,4}}define[ \t]{{1,4}}\w{{0,32}}{name}\w{{0,24}}[ \t]{{1,24}}{_QUOTED}",
+            rf"(?i)#[ \t]{{0,4}}define[ \t]{{1,4}}\w{{0,32}}{name}\w{{0,24}}[ \t]{{1,24}}[\"']",
+            judge,
+            CONTEXTS,
+        ),
+        # ENV DB_PASSWORD value, in Dockerfiles
+        Rule(
+            kind,
+            rf"(?im)^[ \t]{{0,8}}ENV[ \t]{{1,4}}\w{{0,32}}{name}\w{{0,24}}[ \t]{{1,4}}{_BARE}"
+            r"[ \t]*\r?$",
+            rf"(?im)^[ \t]{{0,8}}ENV[ \t]{{1,4}}\w{{0,32}}{name}\w{{0,24}}[ \t]{{1,4}}[\w+/]",
+            bare,
+            CONTEXTS,
+        ),
     )
 
 
@@ -280,6 +318,39 @@ _IN_CONTEXT = (
         "authorization",
         r"(?i)\bbasic[ \t]{1,4}([A-Za-z0-9+/]{12,400}={0,2})(?:[\"'`\s\\,;]|$)",
         r"(?i)basic[ \t]{1,4}[A-Za-z0-9+/]{12}",
+        evidence.basic_credentials,
+        CONTEXTS,
+    ),
+    # SQL's users; .netrc; the command lines of curl, sshpass
+    Rule(
+        "password",
+        r"(?i)\b(?:identified[ \t]{1,4}(?:with[ \t]{1,4}\w{1,32}[ \t]{1,4})?by"
+        r"|(?:with|encrypted)[ \t]{1,4}password)[ \t]{1,4}'([^'\s]{6,128})'",
+        "",
+        evidence.password,
+        CONTEXTS,
+    ),
+    Rule(
+        "password",
+        r"(?i)\blogin\s{1,8}\S{1,64}\s{1,8}password\s{1,8}([^\s\"'`]{6,128})",
+        "",
+        evidence.password_bare,
+        CONTEXTS,
+    ),
+    Rule(
+        "password",
+        r"(?i)\b(?:curl\b[^\n]{0,120}[ \t](?:-u|--user)[ \t=]{1,2}[\"']?[\w.@-]{1,64}:"
+        r"|sshpass[ \t]{1,4}-p[ \t]{0,2}[\"']?)([^\s\"'`:]{6,128})",
+        r"(?i)\b(?:curl\b[^\n]{0,120}[ \t](?:-u|--user)[ \t=]{1,2}[\"']?[\w.@-]{1,64}:"
+        r"|sshpass[ \t]{1,4}-p)",
+        evidence.password,
+        CONTEXTS,
+    ),
+    # the file of Docker's logins
+    Rule(
+        "authorization",
+        r"\"auth\"[ \t]{0,4}:[ \t]{0,4}\"([A-Za-z0-9+/]{12,400}={0,2})\"",
+        "",
         evidence.basic_credentials,
         CONTEXTS,
     ),
