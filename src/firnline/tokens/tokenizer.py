@@ -18,9 +18,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from firnline.documents import buffers
 from firnline.errors import FirnlineError
 from firnline.progress import say
+from firnline.tokens.encoders import Encoder, Ids, encoders
 from firnline.tokens.roles import Role, control_tokens, find_roles
 from firnline.tokens.spelling import (
     Spelling,
@@ -29,8 +29,6 @@ from firnline.tokens.spelling import (
     spelled_bytes,
     spelling_of,
 )
-
-Ids = npt.NDArray[np.uint32]
 
 END_OF_TEXT = "<|endoftext|>"
 # Ids 0 to 6 of every tokenizer that Firnline trains (docs/contracts.md).
@@ -49,7 +47,10 @@ SPECIAL_TOKENS = (
 _PROBE = (
     "def f12(x345, *, _y=0x1F):  # It's, we'LL, don't\n\tif x != 'é' and y:\r\n\t\treturn  \n\n"
     "  naïve e\u0301 \ufb01 ＡＢＣ 中文字 かな العربية हिन्दी İı ſ K 🙂👩\u200d💻 ½ ² Ⅷ ٣\n"
-    "a\u00a0b\u2003c\u2028d\ufeffe\x00f\x7f<a-b>==>>=//**__init__...   \t \t  \n\n\n   x"
+    "a\u00a0b\u2003c\u2028d\ufeffe\x00f\x7f<a-b>==>>=//**__init__...   \t \t  \n\n\n   x\n"
+    "1234567890123 0x00F'9 x1 2  3\t4\n5٣٤٥٦٧८९０１２３½¾²³ ⅧⅨ㊿𝟘𝟙 1\u0301 １\u0338é=\u0338 1.5\n"
+    " \tfoo\x0bbar\u00a0baz \u3000中文か な가 abc中文def é中 ，。！？ (a) [b] {c}\t\t(d) $+=^ $`\n"
+    "trail  \t\n  \r\n\r\n \r x \u0300\u0301a\u0300 ' 's \"'re\" '\n''ll \u2019s _a_b-c \u0378 "
 )
 
 
@@ -88,15 +89,12 @@ class Tokenizer:
         """
         if len(texts) == 0:
             return np.zeros(0, dtype=np.uint32), np.zeros(1, dtype=np.int64)
-        if self._encoder is None:
-            return self._encode_slowly(texts)
         try:
-            ragged = self._encoder.encode_batch(
-                _strings(texts) if _is_arrow(texts) else list(texts), parallel=parallel
-            ).layout
-        except TypeError as error:
+            if self._encoder is None:
+                return self._encode_slowly(texts)
+            return self._encoder.encode(texts, parallel)
+        except (TypeError, UnicodeError) as error:
             raise _not_unicode(texts) from error
-        return ragged.content.data, ragged.offsets.data
 
     def decode(self, ids: Sequence[int] | npt.NDArray[Any]) -> str:
         """Text of ids, special tokens written out. Bytes that are not UTF-8 become U+FFFD."""
@@ -197,19 +195,22 @@ class Tokenizer:
         return settings
 
     @cached_property
-    def _content_json(self) -> str:
-        return json.dumps(content_settings(self.settings, self.special))
+    def _content(self) -> Mapping[str, Any]:
+        return content_settings(self.settings, self.special)
 
     @cached_property
     def _reference(self) -> Any:
         import tokenizers
 
-        return tokenizers.Tokenizer.from_str(self._content_json)
+        return tokenizers.Tokenizer.from_str(json.dumps(self._content))
 
     @cached_property
-    def _encoder(self) -> Any:
+    def _encoder(self) -> Encoder | None:
         """gigatoken's encoder, or None where it does not give the ids of `tokenizers`."""
-        import gigatoken
+
+        def encode(text: str) -> list[int]:
+            ids: list[int] = self._reference.encode(text, add_special_tokens=False).ids
+            return ids
 
         try:
             encodings = self._reference.encode_batch_fast(self.probes, add_special_tokens=False)
@@ -217,42 +218,22 @@ class Tokenizer:
             raise FirnlineError(
                 f"cannot read {self.folder / 'tokenizer.json'}: {error}", mend="make it again"
             ) from error
-        try:
-            encoder = gigatoken.Tokenizer.from_json(self._content_json)
-            found = encoder.encode_batch(self.probes, parallel=False).to_list()
-            if found == [encoding.ids for encoding in encodings]:
+        wanted = [encoding.ids for encoding in encodings]
+        for encoder in encoders(self._content, encode):
+            ids, offsets = encoder.encode(self.probes, parallel=False)
+            if [part.tolist() for part in np.split(ids, offsets[1:-1])] == wanted:
                 return encoder
-        except (RuntimeError, ValueError):  # a setting gigatoken refuses
-            pass
         say(f"{self.folder}: gigatoken does not cover this tokenizer, encoding is slower")
         return None
 
     def _encode_slowly(self, texts: Any) -> tuple[Ids, npt.NDArray[np.int64]]:
-        strings = [text or "" for text in texts.to_pylist()] if _is_arrow(texts) else list(texts)
-        try:
-            encodings = self._reference.encode_batch_fast(strings, add_special_tokens=False)
-        except TypeError as error:
-            raise _not_unicode(texts) from error
+        is_arrow = isinstance(texts, pa.Array | pa.ChunkedArray)
+        strings = [text or "" for text in texts.to_pylist()] if is_arrow else list(texts)
+        encodings = self._reference.encode_batch_fast(strings, add_special_tokens=False)
         offsets = np.zeros(len(encodings) + 1, dtype=np.int64)
         np.cumsum([len(encoding.ids) for encoding in encodings], out=offsets[1:])
         ids = np.concatenate([np.array(encoding.ids, dtype=np.uint32) for encoding in encodings])
         return ids, offsets
-
-
-def _is_arrow(texts: object) -> bool:
-    return isinstance(texts, pa.Array | pa.ChunkedArray)
-
-
-def _strings(column: Any) -> Any:
-    """An Arrow string column as gigatoken reads it: the same buffers, no copy."""
-    import awkward as ak
-
-    column = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-    data, offsets = buffers(column)
-    characters = ak.contents.NumpyArray(data, parameters={"__array__": "char"})
-    index = ak.index.Index64(offsets)
-    layout = ak.contents.ListOffsetArray(index, characters, parameters={"__array__": "string"})
-    return ak.Array(layout)
 
 
 def _not_unicode(texts: Any) -> FirnlineError:
