@@ -30,6 +30,7 @@ def values(column: pa.Array, ours: str) -> list[Any]:
 
 
 def text(value: Any) -> str:
+    """Text of any value, nothing for null; what is not Unicode becomes `\\xNN`."""
     if value is None:
         return ""
     text = value if isinstance(value, str) else str(value)
@@ -47,6 +48,7 @@ def license(value: Any) -> str | None:
 
 
 def whole(value: Any) -> int | None:
+    """A number as a whole one, towards zero; null for what is none or needs over 62 bits."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return None
     return int(value) if abs(value) < 1 << 62 else None

@@ -46,11 +46,13 @@ _REGEX_BOUNDS = np.cumsum([0, *map(len, _WORDS_BEFORE_REGEX)])
 
 @kernel
 def is_word(byte: int) -> bool:
+    """A letter, digit or underscore, or a byte of a character beyond ASCII."""
     return 97 <= byte | 32 <= 122 or 48 <= byte <= 57 or byte == 95 or byte >= 128
 
 
 @kernel
 def starts_with(data: Bytes, i: int, end: int, word: Bytes) -> bool:
+    """Whether `word` lies at `i` in `data`, whole before `end`."""
     if i + len(word) > end:
         return False
     for j in range(len(word)):  # noqa: SIM110 - a generator does not compile

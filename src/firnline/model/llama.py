@@ -129,7 +129,7 @@ class Norm(nn.Module):
 
 
 class Attention(nn.Module):
-    """Causal self-attention with grouped keys and values."""
+    """Causal self-attention with grouped keys and values: [batch, length, hidden] to the same."""
 
     def __init__(self, config: ModelConfig, layer: int) -> None:
         super().__init__()
@@ -175,7 +175,7 @@ class Attention(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """A gated feed-forward: SwiGLU or GeGLU (Shazeer 2020)."""
+    """A gated feed-forward, SwiGLU or GeGLU (Shazeer 2020): [..., hidden] to the same."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -198,6 +198,8 @@ class FeedForward(nn.Module):
 
 class Layer(nn.Module):
     """Attention and feed-forward, each added to the residual stream, with norms where they go.
+
+    [batch, length, hidden] to the same.
 
     Hugging Face's names are kept, so `post_attention_layernorm` is the feed-forward's own norm in
     Llama and attention's second norm in Gemma 2 and OLMo 2.
@@ -235,7 +237,10 @@ class Layer(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Embedding, layers, last norm; Hugging Face calls it `model`."""
+    """Embedding, layers, last norm; Hugging Face calls it `model`.
+
+    Token ids [batch, length] to [batch, length, hidden].
+    """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()

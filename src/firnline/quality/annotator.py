@@ -69,7 +69,10 @@ class Annotator:
 
 
 def load(folder: Path) -> Annotator:
-    """The annotator of a finished annotate folder."""
+    """The annotator of a finished annotate folder.
+
+    Raises FirnlineError where there is none or it is damaged.
+    """
     path = folder / FILE
     try:
         with np.load(path, allow_pickle=False) as arrays:

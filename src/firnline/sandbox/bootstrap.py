@@ -13,6 +13,7 @@ import sys
 
 
 def main() -> None:
+    """Sets the limits, becomes the user, runs the program and reports."""
     report, user, cpu_seconds, memory, processes, file_bytes = map(int, sys.argv[1:])
     with os.fdopen(0, "rb", closefd=False) as source:
         word, _, program = source.read().partition(b"\n")
@@ -44,6 +45,7 @@ def main() -> None:
 
 
 def run(program: bytes) -> bytes:
+    """Runs the program and says how it ended."""
     # As a module that is not __main__, as HumanEval does: `if __name__ == ...` is not run.
     module = type(sys)("program")
     sys.modules["program"] = module

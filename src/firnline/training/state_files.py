@@ -232,6 +232,7 @@ def full_disk(error: BaseException) -> bool:
 
 
 def remove(path: Path) -> None:
+    """Removes a file or a folder with all in it; a file may be missing."""
     if path.is_dir():
         shutil.rmtree(path)
     else:
