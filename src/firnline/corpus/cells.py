@@ -30,7 +30,7 @@ def values(column: pa.Array, ours: str) -> list[Any]:
 
 
 def text(value: Any) -> str:
-    """Text of any value, nothing for null; what is not Unicode becomes `\\xNN`."""
+    """Text of any value, nothing for null; half a surrogate pair becomes its escape."""
     if value is None:
         return ""
     text = value if isinstance(value, str) else str(value)
