@@ -6,6 +6,7 @@ import ast
 import json
 import pickle
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from firnline.curate.contamination import Evidence, Index
 from firnline.curate.passages_index import build
 from firnline.curate.renamed_index import fixed_words, word_table
 from firnline.errors import FirnlineError
+from firnline.kernels.escapes import unescaped
 from firnline.kernels.passages import comment_style
 from firnline.kernels.renamed import read_blind
 
@@ -312,6 +314,41 @@ def test_text_of_other_languages_and_huge_single_lines(index: Index) -> None:
         assert {evidence.kind} == {"prompt"}
         assert evidence.start == len(filler.encode()) * times
     assert find(index, "é" * 5_000_000) is None
+
+
+@pytest.mark.parametrize(
+    ("language", "write"),
+    [
+        ("JSON", lambda text: json.dumps([{"id": 1}, {"code": text}])),
+        ("JSON", lambda text: json.dumps(text).replace("<", "\\u003c").replace("/", "\\/")),
+        ("Jupyter Notebook", lambda text: json.dumps(text.splitlines(True), indent=1)),
+        ("Python", lambda text: f"TASKS = [{text!r}]\n"),
+        ("JavaScript", lambda text: f"const text = {json.dumps(text)};\n"),
+    ],
+)
+def test_what_is_in_a_string_with_escapes_is_found_where_it_is(
+    index: Index, language: str, write: Callable[[str], str]
+) -> None:
+    text = write(SOLUTION)
+    for before in ("", "x = 1\n" * 900_000):  # the second is searched in pieces
+        evidence = find(index, before + text, language)
+        assert evidence is not None
+        assert task(index, evidence) == "B/0"
+        assert evidence.start == len(before) + text.index("medians")
+    message = 'printf("%d readings\\n"); puts("start and width\\n");\n' * 20
+    assert find(index, message, "C") is None
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text(st.sampled_from('ab \n\t\r"\\/<é\x01')))
+def test_json_escapes_are_undone_in_place(text: str) -> None:
+    escaped = json.dumps(text).encode()
+    data = np.frombuffer(escaped, dtype=np.uint8)
+    plain = unescaped(data, 0, len(data)).tobytes().decode()
+    assert len(plain) == len(escaped)
+    expected = text.replace("\t", " ").replace("\r", " ").replace("é", "\\u00e9")
+    gone = str.maketrans("", "", " ")
+    assert plain.translate(gone)[1:-1] == expected.translate(gone).replace("\\u00e9", "u00e9")
 
 
 def test_an_index_travels_between_processes(index: Index) -> None:

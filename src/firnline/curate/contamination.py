@@ -30,6 +30,7 @@ from firnline.benchmarks.problems import load
 from firnline.curate.passages_index import build
 from firnline.documents import buffers
 from firnline.errors import FirnlineError
+from firnline.kernels.escapes import escaped_code, unescaped
 from firnline.kernels.passages import Bytes, Offsets, Places, comment_style
 from firnline.kernels.search import NGRAM, WHOLE, search
 from firnline.kernels.shingles import BYTE_CLASSES, WORD
@@ -43,6 +44,9 @@ EXCERPT = 200
 # Longer documents are searched in pieces, so that memory does not follow the longest document.
 PIECE_BYTES = 2 << 20
 OVERLAP_BYTES = 64 << 10
+
+_ALL_STRINGS = ("JSON", "Jupyter Notebook")
+"""Languages in which a line end before a quote is no sign of a message."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +102,10 @@ class Index:
         rows, starts, stops = _pieces(data, offsets)
         hits = search(data, starts, stops, styles[rows], self._index.passages)
         hits[:, 0] = rows[hits[:, 0]]
+        in_strings = self._in_strings(data, offsets, languages)
+        if len(in_strings):
+            hits = np.concatenate([hits, in_strings])
+            hits = hits[np.argsort(hits[:, 0], kind="stable")]
         edges = np.flatnonzero(np.diff(hits[:, 0], prepend=-1, append=-1))
         found = {}
         for first, last in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
@@ -106,6 +114,23 @@ class Index:
             places = hits[first:last, 1:] - [0, 0, offsets[row], offsets[row]]
             found[row] = self._evidence(document, np.unique(places, axis=0))
         return found
+
+    def _in_strings(self, data: Bytes, offsets: Offsets, languages: Sequence[str]) -> Offsets:
+        """What string literals hold, as `search` gives it; comments in them count as code."""
+        assert self._index is not None
+        every = np.array([name in _ALL_STRINGS for name in languages], dtype=np.uint8)
+        places = escaped_code(data, offsets[:-1], offsets[1:], every)
+        if len(places) == 0:
+            return np.empty((0, 5), dtype=np.int64)
+        texts = [unescaped(data, start, stop) for _, start, stop in places.tolist()]
+        bounds = np.append(0, np.cumsum([len(text) for text in texts]))
+        plain = np.concatenate(texts)
+        rows, starts, stops = _pieces(plain, bounds)
+        hits = search(plain, starts, stops, np.zeros(len(rows), np.uint8), self._index.passages)
+        place = rows[hits[:, 0]]
+        hits[:, 3:] += (places[place, 1] - bounds[place])[:, None]
+        hits[:, 0] = places[place, 0]
+        return hits
 
     def _evidence(self, document: Bytes, hits: Offsets) -> Evidence:
         """From rows (kind, number, start, stop) of one document."""
