@@ -10,7 +10,7 @@ import json
 import math
 import shutil
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -23,6 +23,7 @@ from torch.distributed.checkpoint.state_dict_loader import load
 
 from firnline.documents import write_json
 from firnline.errors import FirnlineError
+from firnline.model.shards import local
 from firnline.model.tensor_files import write_tensors
 
 
@@ -40,7 +41,7 @@ class Weights(Protocol):
 
 
 class HeldWeights:
-    """Tensors in memory: the model as the phase leaves it."""
+    """Tensors in memory: the model as the phase leaves it, of a sharded one this rank's part."""
 
     def __init__(self, tensors: Mapping[str, Tensor], name: str = "the model") -> None:
         self.name, self._tensors = name, tensors
@@ -49,7 +50,7 @@ class HeldWeights:
         return {name: tensor.shape for name, tensor in self._tensors.items()}
 
     def read(self, name: str) -> Tensor:
-        return self._tensors[name].detach().cpu()
+        return local(self._tensors[name]).cpu()
 
 
 class CheckpointWeights:
@@ -90,12 +91,15 @@ class CheckpointWeights:
 class StateWeights:
     """The model's tensors in a state that a phase saved, from whatever number of ranks.
 
-    `state.py` calls them `model.NAME`; the names here are without the prefix. Needs no process
-    group. Raises FirnlineError where the folder is no such state.
+    `state.py` calls them `model.NAME`; the names here are without the prefix. `like` are sharded
+    tensors of these names: then a rank reads its part alone. Needs no process group. Raises
+    FirnlineError where the folder is no such state.
     """
 
-    def __init__(self, folder: Path, prefix: str = "model.") -> None:
-        self.name, self._prefix = str(folder), prefix
+    def __init__(
+        self, folder: Path, prefix: str = "model.", *, like: Mapping[str, Tensor] | None = None
+    ) -> None:
+        self.name, self._prefix, self._like = str(folder), prefix, like or {}
         self._reader = FileSystemReader(folder)
         try:
             stored = self._reader.read_metadata().state_dict_metadata
@@ -112,15 +116,26 @@ class StateWeights:
 
     def read(self, name: str) -> Tensor:
         about = self._about[name]
-        tensor = torch.empty(about.size, dtype=about.properties.dtype)
+        dtype, like = about.properties.dtype, self._like.get(name)
+        if like is None:
+            tensor = torch.empty(about.size, dtype=dtype)
+        else:
+            tensor = torch.empty_like(like, dtype=dtype, requires_grad=False)
         with warnings.catch_warnings():  # of there being no process group, which is meant
             warnings.simplefilter("ignore")
             load({self._prefix + name: tensor}, storage_reader=self._reader, no_dist=True)
-        return tensor
+        return local(tensor).cpu()
 
 
 def mean(sources: Sequence[Weights], coefficients: Sequence[float]) -> dict[str, Tensor]:
-    """The sum of the sources' tensors, each times its coefficient, in the type it has there.
+    """The sum of the sources' tensors, each times its coefficient, in the type it has there."""
+    return dict(means(sources, coefficients))
+
+
+def means(
+    sources: Sequence[Weights], coefficients: Sequence[float]
+) -> Iterator[tuple[str, Tensor]]:
+    """Each tensor's name and mean, one after the other.
 
     What is not floating point (a buffer of counts) is taken from the last source. Raises
     FirnlineError where sources differ in names or shapes, ValueError where the coefficients do not
@@ -134,7 +149,6 @@ def mean(sources: Sequence[Weights], coefficients: Sequence[float]) -> dict[str,
     shapes = last.shapes()
     for source in sources[:-1]:
         _check_equal(source, last)
-    averaged = {}
     for name in shapes:
         tensor = last.read(name)
         if tensor.is_floating_point():
@@ -142,8 +156,7 @@ def mean(sources: Sequence[Weights], coefficients: Sequence[float]) -> dict[str,
             for source, coefficient in zip(sources, coefficients, strict=True):
                 total.add_(source.read(name).double(), alpha=coefficient)
             tensor = total.to(tensor.dtype)
-        averaged[name] = tensor
-    return averaged
+        yield name, tensor
 
 
 def average_checkpoints(

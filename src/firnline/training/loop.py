@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -24,11 +24,12 @@ from torch import Tensor, nn
 from firnline.documents import atomic_path
 from firnline.errors import FirnlineError
 from firnline.model.config import FlopsPerToken
+from firnline.model.shards import local, unset
 from firnline.progress import meter, say
 from firnline.training import optimizer as optimizers
 from firnline.training import parallel, state_files
 from firnline.training.averaging import AveragingConfig
-from firnline.training.checkpoint_mean import HeldWeights, StateWeights, Weights, mean
+from firnline.training.checkpoint_mean import HeldWeights, StateWeights, Weights, means
 from firnline.training.distributed import Ranks, join, other_ranks_alive
 from firnline.training.metrics import MetricsFile, rows_of, truncate, whole_lines
 from firnline.training.phase import PhaseConfig
@@ -37,7 +38,7 @@ from firnline.training.speed import Speed, bits_per_byte, peak_flops, peak_memor
 from firnline.training.spikes import SpikePolicy, ledger_row
 from firnline.training.state import States
 from firnline.training.state_files import State
-from firnline.training.task import Task
+from firnline.training.task import LateWeights, Task
 from firnline.training.tracking import Trackers
 
 
@@ -64,13 +65,13 @@ def train(
     optimizer_from: Path | None = None,
     held_out: Task | None = None,
     about: About | None = None,
-) -> nn.Module | None:
-    """Trains the model of a task for the phase's tokens and returns it, whole and on the CPU.
+) -> nn.Module:
+    """Trains the model of a task for the phase's tokens and returns it, sharded where ranks are.
 
-    Every rank calls it, and gets None but for the first. Writes `metrics.jsonl` and `state/` in
-    `folder`, and goes on from them where they are there; with `keep_optimizer` also `optimizer/`.
-    `optimizer_from` is such a folder to begin with. `held_out` is evaluated on where the phase says
-    so; `about` is for what is logged.
+    Every rank calls it. Writes `metrics.jsonl` and `state/` in `folder`, and goes on from them
+    where they are there; with `keep_optimizer` also `optimizer/`. `optimizer_from` is such a folder
+    to begin with. `held_out` is evaluated on where the phase says so; `about` is for what is
+    logged.
 
     Raises FirnlineError where the loss or the gradient is not finite, where the disk is full,
     where a sample does not fit the model, where another rank is lost, and on SIGTERM or SIGINT
@@ -100,12 +101,15 @@ def train(
         meter(f"train {config.name}", config.tokens, "tokens") as progress,
     ):
         model = task.build()
+        late = unset(model)
         parallel.parallelise(model, config, ranks)
         optimizer = optimizers.build(config.optimizer, model)
         if state:
             say(f"phase {config.name}: going on from step {done:,} of {config.steps:,}")
             states.load(state, model, optimizer)
-        elif optimizer_from is not None:
+        elif late:
+            cast(LateWeights, task).fill(model)
+        if not state and optimizer_from is not None:
             state_files.load_kept(optimizer_from, config, model, optimizer, ranks)
 
         trackers = None
@@ -192,10 +196,9 @@ def train(
         if config.keep_optimizer:
             end = State(done, config.samples, threads, ranks.count)
             states.keep_optimizer(folder / "optimizer", end, model, optimizer)
-        trained = parallel.plain(model, task.build, ranks)
-        if config.averaging and trained is not None:
-            average(config.averaging, states.to_average(), trained)
-    return trained
+        if config.averaging:
+            average(config.averaging, ranks.tell(states.to_average()), model)
+    return model
 
 
 def gradient(
@@ -268,13 +271,15 @@ def evaluate(
 
 
 def average(config: AveragingConfig, states: list[Path], model: nn.Module) -> None:
-    """Sets the model to the mean of the states, oldest first, and of itself."""
+    """Sets the model to the mean of the states, oldest first, and of itself.
+
+    Each rank averages what it holds, one tensor after the other.
+    """
     tensors = state_files.named_tensors(model)
-    sources: list[Weights] = [*map(StateWeights, states), HeldWeights(tensors)]
-    averaged = mean(sources, config.coefficients(len(sources)))
-    with torch.no_grad():
-        for name, tensor in tensors.items():
-            tensor.copy_(averaged[name])
+    sources: list[Weights] = [StateWeights(state, like=tensors) for state in states]
+    sources.append(HeldWeights(tensors))
+    for name, averaged in means(sources, config.coefficients(len(sources))):
+        local(tensors[name]).copy_(averaged)
 
 
 def seed_step(seed: int, step: int, rank: int) -> None:

@@ -18,7 +18,8 @@ from firnline.training.task import Tensors
 class NextToken:
     """A `Task`: each token from those before it, for exactly the phase's tokens.
 
-    `limit` is the number of tokens that may be targets, from sample 0 on (None: all).
+    `limit` is the number of tokens that may be targets, from sample 0 on (None: all). Where `build`
+    makes a model on the meta device, `fill` sets its weights (`task.LateWeights`).
     """
 
     def __init__(
@@ -29,9 +30,10 @@ class NextToken:
         *,
         vocabulary_size: int,
         limit: int | None,
+        fill: Callable[[Llama], object] | None = None,
     ) -> None:
         self.config, self.samples, self.build = config, samples, build
-        self.vocabulary_size, self.limit = vocabulary_size, limit
+        self.vocabulary_size, self.limit, self.fill = vocabulary_size, limit, fill
 
     def batch(self, first: int, count: int) -> Tensors:
         """`inputs` and `targets`, int64 [count, sequence_length]; IGNORE where padding or beyond

@@ -12,16 +12,16 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.distributed.fsdp import (
     FSDPModule,
     MixedPrecisionPolicy,
     fully_shard,
     register_fsdp_forward_method,
 )
-from torch.distributed.tensor import DTensor
 from torch.utils.checkpoint import checkpoint
 
+from firnline.model.shards import unset, whole
 from firnline.training.distributed import Ranks
 from firnline.training.phase import PhaseConfig
 
@@ -31,7 +31,8 @@ def parallelise(model: nn.Module, config: PhaseConfig, ranks: Ranks) -> None:
 
     With one rank on a CPU the model stays a plain one. Otherwise its parameters become DTensors
     on the rank's device, sharded block by block (FSDP2; Zhao et al. 2023): gradients are summed
-    over ranks, not averaged.
+    over ranks, not averaged. A model on the meta device gets memory for the rank's shards alone,
+    and what it holds there is not set.
     """
     layers = list(blocks(model))
     every = {"none": 0, "full": 1}.get(str(config.activation_checkpointing))
@@ -41,8 +42,13 @@ def parallelise(model: nn.Module, config: PhaseConfig, ranks: Ranks) -> None:
             _replace_forward(layer, torch.compile(layer.forward))
         if every and number % every == 0:
             _replace_forward(layer, partial(checkpoint, layer.forward, use_reentrant=False))
-    if not sharded(ranks):
-        return
+    if sharded(ranks):
+        _shard(model, layers, config, ranks)
+    if unset(model):
+        model.to_empty(device=ranks.device)
+
+
+def _shard(model: nn.Module, layers: list[nn.Module], config: PhaseConfig, ranks: Ranks) -> None:
     mesh = ranks.mesh(config.shard_ranks)
     half = torch.bfloat16 if config.precision == "bfloat16" else None
     policy = MixedPrecisionPolicy(param_dtype=half, reduce_dtype=torch.float32)
@@ -96,15 +102,11 @@ def scale_and_clip(model: nn.Module, targets: float, clip: float) -> float:
     return norm
 
 
-def whole(tensor: Tensor) -> Tensor:
-    """A sharded tensor's whole, on every rank; every rank must ask."""
-    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
-
-
 def plain(model: nn.Module, build: Callable[[], nn.Module], ranks: Ranks) -> nn.Module | None:
     """The model whole and on the CPU of rank 0, elsewhere None. Every rank must ask.
 
-    `build` makes an unsharded one to put the weights into, where `model` is sharded.
+    `build` makes an unsharded one to put the weights into, where `model` is sharded. For models
+    that fit into one process twice; `checkpoint.save` takes shards.
     """
     if not sharded(ranks):
         return model

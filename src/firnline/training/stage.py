@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from firnline.model.llama import Llama
+    from firnline.training.distributed import Ranks
     from firnline.training.loop import About
     from firnline.training.task import Task
 
@@ -60,14 +61,15 @@ def run(
     initial checkpoint do not fit together, and for what `loop.train` raises. What was done is kept
     beside `out` and gone on from.
     """
+    from firnline.model.checkpoint import blank
     from firnline.training.loop import About
     from firnline.training.next_token import NextToken
 
     weights = _checkpoint_of(init)
     _check(config, model, tokenizer_file, weights, held_out)
-    build = partial(_build, config.seed, model, weights)
+    build, fill = partial(blank, model), partial(_fill, config.seed, weights)
     size = model.vocabulary_size
-    task = NextToken(config, samples, build, vocabulary_size=size, limit=config.tokens)
+    task = NextToken(config, samples, build, vocabulary_size=size, limit=config.tokens, fill=fill)
     evaluation = None
     if held_out is not None and config.evaluation is not None:
         evaluation = NextToken(config, held_out, build, vocabulary_size=size, limit=None)
@@ -86,6 +88,7 @@ def run(
 
     def save(trained: nn.Module, folder: Path) -> None:
         from firnline.model import checkpoint
+        from firnline.model.shards import writes
 
         about = {
             "phase": config.name,
@@ -94,7 +97,8 @@ def run(
             "seed": config.seed,
         }
         checkpoint.save(cast("Llama", trained), folder, about, end_of_text=end_of_text)
-        shutil.copyfile(tokenizer_file, folder / "tokenizer.json")
+        if writes(trained):
+            shutil.copyfile(tokenizer_file, folder / "tokenizer.json")
 
     return run_task(
         config,
@@ -103,9 +107,10 @@ def run(
         inputs=marks,
         model=model,
         save=save,
+        save_shards=True,
         more=lambda: _of_the_model(config, model, samples),
         about=about,
-        optimizer_from=_optimizer_of(config, init),
+        optimizer_from=optimizer_of(config, init),
         held_out=evaluation,
         workers=workers,
     )
@@ -119,6 +124,7 @@ def run_task(
     inputs: Mapping[str, Path | str],
     model: BaseModel,
     save: Callable[[nn.Module, Path], None],
+    save_shards: bool = False,
     more: Callable[[], Stats] = dict,
     optimizer_from: Path | None = None,
     held_out: Task | None = None,
@@ -128,7 +134,8 @@ def run_task(
     """Trains one phase of any task as a stage; `run` is this for next-token prediction.
 
     `model` is the shape as the manifest records it, `save` writes the trained model into a new
-    folder, `more` gives statistics beside those of the steps.
+    folder, `more` gives statistics beside those of the steps. `save` gets the model whole, on rank
+    0 alone; with `save_shards` every rank calls it with what it holds.
     """
     from firnline.training.distributed import join, other_ranks_alive
 
@@ -138,6 +145,8 @@ def run_task(
         config,
         task,
         save,
+        ranks=ranks,
+        save_shards=save_shards,
         threads=workers or engine.cores(),
         optimizer_from=optimizer_from,
         held_out=held_out,
@@ -176,11 +185,13 @@ class _Settings(BaseModel):
     seed: int
 
 
-def _build(seed: int, shape: ModelConfig, init: Path | None) -> Llama:
-    from firnline.model import checkpoint
-    from firnline.model.llama import Llama
+def _fill(seed: int, init: Path | None, model: Llama) -> None:
+    from firnline.model.checkpoint import load_into
 
-    return checkpoint.load(init) if init else Llama(shape).initialise(seed)
+    if init:
+        load_into(model, init)
+    else:
+        model.initialise(seed)
 
 
 def _train(
@@ -189,14 +200,17 @@ def _train(
     save: Callable[[nn.Module, Path], None],
     folder: Path,
     *,
+    ranks: Ranks,
+    save_shards: bool,
     threads: int,
     optimizer_from: Path | None,
     held_out: Task | None,
     about: About | None,
 ) -> None:
     from firnline.training.loop import train
+    from firnline.training.parallel import plain
 
-    model = train(
+    trained = train(
         config,
         task,
         folder,
@@ -205,10 +219,13 @@ def _train(
         held_out=held_out,
         about=about,
     )
-    if model is not None:
-        temporary = folder / ".checkpoint.partial"
+    model = trained if save_shards else plain(trained, task.build, ranks)
+    temporary = folder / ".checkpoint.partial"
+    if ranks.first:
         shutil.rmtree(temporary, ignore_errors=True)
+    if model is not None:
         save(model, temporary)
+    if ranks.first:
         temporary.rename(folder / "checkpoint")
 
 
@@ -302,7 +319,7 @@ def _checkpoint_of(folder: Path | None) -> Path | None:
     return inner if inner and inner.is_dir() else folder
 
 
-def _optimizer_of(config: PhaseConfig, init: Path | None) -> Path | None:
+def optimizer_of(config: PhaseConfig, init: Path | None) -> Path | None:
     """The optimizer state that the phase begins with; refuses where there is none to keep."""
     if config.optimizer_state == "reset" or init is None:
         return None
