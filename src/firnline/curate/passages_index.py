@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from firnline.benchmarks.problems import Problem
-from firnline.curate.idioms import everybodys, shared
+from firnline.curate.idioms import distinct, everybodys, shared
 from firnline.curate.renamed_index import fixed_words, programs_of, units_of
 from firnline.documents import buffers
 from firnline.kernels.passages import (
@@ -30,6 +30,8 @@ from firnline.kernels.passages import (
 from firnline.kernels.search import Passages, table
 from firnline.kernels.shingles import ngram_hashes
 
+_32 = np.uint64(32)
+
 
 @dataclass(frozen=True)
 class Owners:
@@ -41,9 +43,9 @@ class Owners:
     @classmethod
     def of(cls, passages: Offsets, owners: Offsets, count: int) -> Owners:
         """From pairs in any order; `count` is the number of passages."""
-        pairs = np.unique(np.stack([passages, owners], axis=1).reshape(-1, 2), axis=0)
-        first = np.searchsorted(pairs[:, 0], np.arange(count + 1))
-        return cls(first.astype(np.int32), pairs[:, 1].astype(np.int32))
+        pairs = distinct(passages.astype(np.uint64) << _32 | owners.astype(np.uint64))
+        first = np.searchsorted(pairs >> _32, np.arange(count + 1, dtype=np.uint64))
+        return cls(first.astype(np.int32), pairs.astype(np.int32))
 
     def __getitem__(self, passage: int) -> list[int]:
         found: list[int] = self.owners[self.first[passage] : self.first[passage + 1]].tolist()
@@ -86,7 +88,7 @@ def build(problems: Sequence[Problem], ngram: int) -> PassageIndex:
 
     grams, gram_starts, gram_members = _ngrams(text, offsets, ngram, benchmarks)
     wholes = _wholes(problems, ngram, benchmarks, member_of)
-    hashes = np.unique(np.concatenate([grams, wholes.anchors]))
+    hashes = distinct(np.concatenate([grams, wholes.anchors]))
     entries = np.searchsorted(hashes, grams)
     starts = np.full(len(hashes), -1, dtype=np.int32)
     starts[entries] = gram_starts
@@ -98,7 +100,7 @@ def build(problems: Sequence[Problem], ngram: int) -> PassageIndex:
         for unit in units_of(member, program, [problems[task] for task in tasks], fixed)
     ]
     runs, blind = programs_of(units, benchmarks, fixed)
-    blind_hashes = np.unique(blind.hashes)
+    blind_hashes = distinct(blind.hashes)
     passages = Passages(
         ngram=ngram,
         table=table(hashes),

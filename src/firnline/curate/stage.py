@@ -11,6 +11,7 @@ import json
 import shutil
 from collections import Counter
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -131,15 +132,22 @@ def run(
     }
     inputs: dict[str, Path | str] = {"documents": documents}
     inputs |= {f"against-{number}": folder for number, folder in enumerate(against)}
-    inputs |= {f"benchmark-{spec}": load(spec, tests=False).digest for spec in config.benchmarks}
+    with ThreadPoolExecutor(1) as beside:  # compiling does not hold the lock
+        compiled = beside.submit(_redactor, config.secrets)
+        for spec in config.benchmarks:
+            inputs[f"benchmark-{spec}"] = load(spec, tests=False).digest
+    redactor = compiled.result()
     if config.secrets is not None and config.secrets.rules is not None:
         inputs["secrets-rules"] = config.secrets.rules
-    redactor = Redactor(config.secrets) if config.secrets is not None else None
 
     def body(workspace: Workspace) -> Stats:
         return _curate(config, redactor, shards, there, workspace)
 
     return run_stage("curate", config, inputs, out, body, room="curate", workers=workers)
+
+
+def _redactor(config: SecretsConfig | None) -> Redactor | None:
+    return None if config is None else Redactor(config)
 
 
 def _curate(
