@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
+from firnline import objective_contradictions as objective
 from firnline.errors import FirnlineError
 from firnline.languages import LANGUAGES
 from firnline.model.config import ModelConfig
@@ -16,12 +17,13 @@ from firnline.tokens.mixture import SourceConfig, shares
 from firnline.tokens.pack import PackConfig
 from firnline.tokens.samples import check
 from firnline.tokens.tokenizer import Tokenizer
+from firnline.training.objectives.shapes import ModelShape, read_shape
 
 
 def contradictions(
     phases: Sequence[Phase],
     sections: Mapping[str, object],
-    model: ModelConfig | None,
+    model: ModelConfig | ModelShape | None,
     pack: PackConfig | None,
     tokenizer: Tokenizer | None,
 ) -> list[str]:
@@ -40,6 +42,7 @@ def contradictions(
             *_beginning(phase, phases, order, model, tokenizer),
             *_infilling(phase, pack, tokenizer),
             *_data(phase, sections, tokenizer),
+            *(objective.contradictions(phase, model, tokenizer) if model is not None else ()),
         )
     ]
 
@@ -48,7 +51,7 @@ def _beginning(
     phase: Phase,
     phases: Sequence[Phase],
     order: Sequence[str],
-    model: ModelConfig | None,
+    model: ModelConfig | ModelShape | None,
     tokenizer: Tokenizer | None,
 ) -> list[str]:
     """Its name, what it starts from, and with which optimizer."""
@@ -95,17 +98,23 @@ def _refusal(check: Callable[[Path, Tokenizer], object], folder: Path, by: Token
     return []
 
 
-def _other_shape(folder: Path, model: ModelConfig) -> list[str]:
-    from firnline.model.checkpoint import read_config  # imports torch
-
+def _other_shape(folder: Path, model: ModelConfig | ModelShape) -> list[str]:
+    other: ModelConfig | ModelShape | None
     try:
-        other = read_config(folder)
+        other = read_shape(folder)
+        if other is None and isinstance(model, ModelConfig):
+            from firnline.model.checkpoint import read_config  # imports torch
+
+            other = read_config(folder)
     except FirnlineError as error:
         return [str(error)]
+    if type(other) is not type(model):
+        return [f"{folder} is not a checkpoint of {objective.kind(model)}"]
+    unsaid = {"context"} if isinstance(model, ModelShape) and model.family == "t5" else set()
     return [
         f"{folder} has {name} {getattr(other, name)}, the recipe's model has {value}"
         for name, value in model
-        if getattr(other, name) != value
+        if name not in unsaid and getattr(other, name) != value
     ]
 
 

@@ -13,9 +13,11 @@ from typing import Any, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from firnline.settings import read_count
+from firnline.tokens.grammars import KINDS as GRAMMARS
 from firnline.tokens.infilling import InfillingConfig
 from firnline.tokens.mixture import MOST_EPOCHS, SourceConfig, check_language_share, shares
 from firnline.tokens.packing import PackingConfig
+from firnline.training.objectives.config import Objectives
 from firnline.training.phase import PhaseConfig
 
 # What `Scale` multiplies in a schedule.
@@ -71,10 +73,27 @@ class Phase:
     training: PhaseConfig
     packing: PackingConfig
     infilling: InfillingConfig | None
+    objective: Objectives | None = None
+    """What an encoder or encoder-decoder learns; None is next token."""
 
     @property
     def sources(self) -> dict[str, SourceConfig]:
-        """The sources that have a share; `data` alone is one source of that name."""
+        """The sources that have a share; `data` alone is one source of that name.
+
+        Where objectives need identifiers, of languages that have a grammar; what is selected stays.
+        """
+        found = self.written_sources
+        if self.objective is None or not self.objective.reading("labels"):
+            return found
+        chosen = self.selection.data if self.selection else None
+        return {
+            name: one if one.data == chosen else with_identifiers(one)
+            for name, one in found.items()
+        }
+
+    @property
+    def written_sources(self) -> dict[str, SourceConfig]:
+        """The sources as the recipe has them."""
         data = self.data
         if data.data is None:
             return {name: data.mixture[name] for name in shares(data.mixture)}
@@ -97,6 +116,13 @@ class Phase:
                 budget = math.ceil(tokens * share / Fraction(str(source.repeat)))
                 return Selection("selected", budget, source.language_share)
         return None
+
+
+def with_identifiers(source: SourceConfig) -> SourceConfig:
+    """The source without the languages whose identifiers are not known."""
+    languages = source.languages or sorted(GRAMMARS)
+    known = tuple(name for name in languages if name in GRAMMARS)
+    return source.model_copy(update={"languages": known})
 
 
 class Selection(NamedTuple):

@@ -6,52 +6,36 @@ on (firnline.stage).
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import yaml
-from pydantic import BaseModel
 
-from firnline import progress
+from firnline import encoders, progress
 from firnline.documents import atomic_path, write_json
 from firnline.errors import FirnlineError
+from firnline.inputs import PhaseInputs, phase_inputs
+from firnline.measure import MeasureConfig
+from firnline.model.config import ModelConfig
 from firnline.phases import Phase, Selection, checkpoint_folder
 from firnline.recipe import Recipe
 from firnline.report import page
 from firnline.stage import StageResult, Stats, Workspace, run_stage
 from firnline.tokens.extend import check_checkpoint
 from firnline.tokens.import_tokenizer import describe
-from firnline.tokens.infilling import InfillingConfig
-from firnline.tokens.mixture import Mixture, SourceConfig, open_mixture
 from firnline.tokens.pack import PackConfig
-from firnline.tokens.packing import PackingConfig
 from firnline.tokens.samples import Samples
 from firnline.tokens.tokenizer import Tokenizer
 from firnline.tokens.train import TokenizerConfig
 
-# Inputs in the manifest of a training stage: what it read, and from which token folders.
-DATA = "data"
-TOKENS = "tokens "
 EPOCHS = "epochs.json"
 HELD_OUT = "pack-heldout"
-
-
-class PhaseRecord(BaseModel):
-    """What a phase read, as the manifest of its training stage says it."""
-
-    sources: dict[str, SourceConfig]
-    packing: PackingConfig
-    infilling: InfillingConfig | None
-
-    def inputs(self, folders: Mapping[str, Path]) -> dict[str, Path | str]:
-        """Inputs of the training stage: this record, and the token folder of each source."""
-        named = {f"{TOKENS}{name}": folder for name, folder in folders.items()}
-        return {DATA: self.model_dump_json(), **named}
 
 
 @dataclass(frozen=True)
@@ -87,6 +71,11 @@ def run(
     last = _last(names, until)
     steps = _steps(recipe, out, workers)
     first = _is_first_rank()
+    if not isinstance(recipe.model, ModelConfig) and not importlib.util.find_spec("transformers"):
+        raise FirnlineError(
+            f"a {recipe.model.family} needs the package transformers",
+            mend="pip install 'firnline[hf]'",
+        )
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         _check_made(steps, out)
     out.mkdir(parents=True, exist_ok=True)
@@ -139,7 +128,7 @@ def _steps(recipe: Recipe, out: Path, workers: int | None) -> list[Step]:
     from firnline.curate import stage as curate
     from firnline.quality import stage as annotate
     from firnline.synthesis import stage as synthesize
-    from firnline.tokens import pack
+    from firnline.tokens import identifiers, pack, pairs
 
     corpus, synthetic, tokenizer = out / "curate", out / "curate-synthetic", out / "tokenizer"
     steps = [
@@ -159,9 +148,9 @@ def _steps(recipe: Recipe, out: Path, workers: int | None) -> list[Step]:
         ]
     if recipe.pack.order == "dependency":
         settings = arrange.ArrangeConfig()
-        pairs = (("arrange", corpus), ("arrange-synthetic", synthetic))
-        for name, documents in pairs[: 1 if made is None else 2]:
-            ordering = partial(arrange.run, settings, documents, out / name, workers=workers)
+        arranged = (("arrange", corpus), ("arrange-synthetic", synthetic))
+        for name, folder in arranged[: 1 if made is None else 2]:
+            ordering = partial(arrange.run, settings, folder, out / name, workers=workers)
             steps.append(Step(name, ordering))
     steps.append(Step("tokenizer", partial(_tokenizer, recipe, corpus, tokenizer, workers)))
 
@@ -177,7 +166,9 @@ def _steps(recipe: Recipe, out: Path, workers: int | None) -> list[Step]:
         )
 
     steps.append(packing("pack-corpus", corpus))
-    if any(phase.training.evaluation for phase in recipe.phases):
+    if encoders.read_by(recipe, "tokens", "labels") or any(
+        phase.training.evaluation for phase in recipe.phases if phase.objective is None
+    ):
         unseen = recipe.pack.model_copy(update={"splits": ("heldout",)})
         steps.append(packing(HELD_OUT, corpus, config=unseen))
     if made is not None:
@@ -205,6 +196,20 @@ def _steps(recipe: Recipe, out: Path, workers: int | None) -> list[Step]:
                     "arrange" if choice.data == "selected" else "arrange-synthetic",
                 ),
             ]
+    documents = {
+        "synthetic": synthetic,
+        **{p.name: out / f"select-{p.name}" for p in recipe.phases},
+    }
+    for end in encoders.read_by(recipe, "labels"):
+        given = (documents.get(end, corpus), tokenizer, out / f"pack-{end}")
+        name = f"identifiers-{end}"
+        labelling = partial(identifiers.run, identifiers.IdentifiersConfig(), *given, out / name)
+        steps.append(Step(name, partial(labelling, workers=workers)))
+    for end in encoders.read_by(recipe, "pairs"):
+        splits = pairs.PairsConfig(splits=("heldout" if end == "heldout" else "train",))
+        name = f"pairs-{end}"
+        pairing = partial(pairs.run, splits, documents.get(end, corpus), tokenizer, out / name)
+        steps.append(Step(name, partial(pairing, workers=workers)))
     for phase in recipe.phases:
         steps.append(Step(f"train-{phase.name}", partial(_train, recipe, phase, out), trains=True))
     steps.append(Step("evaluate", partial(_evaluate, recipe, out, workers)))
@@ -225,39 +230,6 @@ def _tokenizer(recipe: Recipe, corpus: Path, out: Path, workers: int | None) -> 
         return describe(Tokenizer.load(workspace.folder))
 
     return run_stage("tokenizer", config, {"tokenizer": source}, out, body, room="tokens")
-
-
-def token_folders(phase: Phase, out: Path) -> dict[str, Path]:
-    """The token folder that each source of a phase reads."""
-    folders = {}
-    for name, source in phase.sources.items():
-        chosen = phase.selection is not None and source.data == phase.selection.data
-        if source.tokens is not None:
-            folders[name] = source.tokens.expanduser()
-        elif chosen:
-            folders[name] = out / f"pack-{phase.name}"
-        else:
-            folders[name] = out / f"pack-{source.data}"
-    return folders
-
-
-def open_samples(recipe: Recipe, phase: Phase, out: Path) -> Mixture:
-    """The training samples of a phase, from the token folders of the run `out`.
-
-    Raises FirnlineError where a folder is missing or of another tokenizer, or the supply short.
-    """
-    return open_mixture(
-        phase.sources,
-        token_folders(phase, out),
-        phase=phase.name,
-        seed=recipe.seed,
-        tokens=phase.training.tokens,
-        sequence_length=phase.training.sequence_length,
-        packing=phase.packing,
-        infilling=phase.infilling,
-        tokenizer=Tokenizer.load(out / "tokenizer"),
-        scores=out / "annotate",
-    )
 
 
 def _select(seed: int, choice: Selection, run: Path, out: Path, workers: int | None) -> StageResult:
@@ -281,14 +253,23 @@ def _select(seed: int, choice: Selection, run: Path, out: Path, workers: int | N
 
 
 def _train(recipe: Recipe, phase: Phase, out: Path) -> StageResult:
+    if phase.objective is None:
+        result, given = _train_next_token(recipe, phase, out)
+    else:
+        result, given = encoders.train(recipe, phase, out)
+    if _is_first_rank():
+        _write_epochs(given, out / EPOCHS)
+    return result
+
+
+def _train_next_token(recipe: Recipe, phase: Phase, out: Path) -> tuple[StageResult, PhaseInputs]:
     from firnline.training import stage
 
-    samples = open_samples(recipe, phase, out)
+    assert isinstance(recipe.model, ModelConfig)
+    given = phase_inputs(phase, out)
+    samples = given.samples
     tokenizer = Tokenizer.load(out / "tokenizer")
-    data = PhaseRecord(sources=phase.sources, packing=phase.packing, infilling=phase.infilling)
-    inputs = data.inputs(token_folders(phase, out))
-    if any(source.quality for source in phase.sources.values()):
-        inputs["scores"] = out / "annotate"
+    inputs = given.manifest()
     held_out = None
     if phase.training.evaluation is not None:
         inputs["heldout"] = out / HELD_OUT
@@ -319,22 +300,22 @@ def _train(recipe: Recipe, phase: Phase, out: Path) -> StageResult:
         held_out_bytes_per_token=held_out.bytes_per_token if held_out else None,
         end_of_text=tokenizer.end_of_text,
     )
-    if _is_first_rank():
-        _write_epochs(phase, samples, out / EPOCHS)
-    return result
+    return result, given
 
 
-def _write_epochs(phase: Phase, samples: Mixture, path: Path) -> None:
+def _write_epochs(given: PhaseInputs, path: Path) -> None:
     """Adds the phase's table of shares and epochs to `epochs.json` of the run."""
     tables = json.loads(path.read_text()) if path.is_file() else {}
-    table = samples.table(phase.training.tokens)
-    if tables.get(phase.name) != table:
-        write_json(path, {**tables, phase.name: table})
+    name, table = given.config.name, given.table()
+    if tables.get(name) != table:
+        write_json(path, {**tables, name: table})
 
 
 def _evaluate(recipe: Recipe, out: Path, workers: int | None) -> StageResult:
     from firnline.evaluation import stage
 
+    if isinstance(recipe.evaluate, MeasureConfig):
+        return encoders.measure(recipe, out)
     return stage.run(
         recipe.evaluate,
         {phase.name: out / f"train-{phase.name}" / "checkpoint" for phase in recipe.phases},

@@ -11,11 +11,16 @@ from firnline import engine
 from firnline.curate import cost
 from firnline.documents import document_shards, parquet_file
 from firnline.errors import FirnlineError
-from firnline.model.config import ModelConfig, flops_per_token, parameter_count
+from firnline.inputs import phase_inputs
+from firnline.model.config import FlopsPerToken, ModelConfig, flops_per_token, parameter_count
 from firnline.phases import Phase
-from firnline.pipeline import open_samples, stage_names, token_folders
+from firnline.pipeline import stage_names
 from firnline.recipe import Recipe
 from firnline.tokens.mixture import shares
+from firnline.tokens.tokenizer import Tokenizer
+from firnline.tokens.train import TokenizerConfig
+from firnline.training.objectives import shapes
+from firnline.training.objectives.shapes import ModelShape
 
 # Code at the tokenizers people train for it has three to four bytes to a token; counted low, so
 # that disk is predicted high.
@@ -97,7 +102,7 @@ def plan(
     if count < 1:
         raise FirnlineError(f"{count} devices", mend="give 1 or more")
     machine = DEVICES[device]
-    phases = [_phase(recipe.model, phase, machine, count) for phase in recipe.phases]
+    phases = [_phase(recipe, phase, machine, count) for phase in recipe.phases]
     corpus_bytes, listed = _corpus_bytes(recipe)
     workers = workers or engine.cores()
     reading = cost.predict_ingest(corpus_bytes, workers, recipe.ingest.shard_mib << 20)
@@ -107,11 +112,11 @@ def plan(
         "device": device,
         "devices": count,
         "utilization": machine.utilization,
-        "parameters": parameter_count(recipe.model),
+        "parameters": _parameters(recipe),
         "tokens": sum(row["tokens"] for row in phases),
         "flops_full_attention": sum(row["flops_full_attention"] for row in phases),
         "flops_causal_attention": sum(row["flops_causal_attention"] for row in phases),
-        "memory_gib": max(_memory(recipe.model, phase, machine) for phase in recipe.phases),
+        "memory_gib": max(_memory(recipe, phase, machine) for phase in recipe.phases),
         "corpus_gib": corpus_bytes / 2**30,
         "corpus_listed": listed,
         "curation_memory_gib": max(reading.memory_gib, curating.memory_gib),
@@ -125,10 +130,11 @@ def plan(
 
 def sources(recipe: Recipe, phase: Phase, run: Path | None) -> list[dict[str, Any]]:
     """The phase's rows of Code Llama's Table 1: from the token folders where they are there."""
-    folders = token_folders(phase, run or Path()).values()
-    if run is not None and all((folder / "tokens.json").is_file() for folder in folders):
-        rows = open_samples(recipe, phase, run).table(phase.training.tokens)
-        return [{"phase": phase.name, **row} for row in rows]
+    given = phase_inputs(phase, run or Path())
+    there = [(folder / "tokens.json").is_file() for folder in given.folders.values()]
+    if run is not None and all(there):
+        given.check_pairs()
+        return [{"phase": phase.name, **row} for row in given.table()]
     unknown = ("epochs", "supply_documents", "supply_tokens", "supply_bytes")
     return [
         {
@@ -143,11 +149,11 @@ def sources(recipe: Recipe, phase: Phase, run: Path | None) -> list[dict[str, An
     ]
 
 
-def _phase(model: ModelConfig, phase: Phase, device: Device, count: int) -> dict[str, Any]:
+def _phase(recipe: Recipe, phase: Phase, device: Device, count: int) -> dict[str, Any]:
     training = phase.training
     parts = shares(phase.sources)
-    each = flops_per_token(model, training.sequence_length)
-    full = each.full_attention * training.tokens
+    flops = _flops(recipe, phase)
+    full = flops.full_attention
     return {
         "phase": phase.name,
         "init": phase.data.init,
@@ -159,35 +165,81 @@ def _phase(model: ModelConfig, phase: Phase, device: Device, count: int) -> dict
         "batch_tokens": training.batch_tokens,
         "steps": training.steps,
         "flops_full_attention": full,
-        "flops_causal_attention": each.causal_attention * training.tokens,
+        "flops_causal_attention": flops.causal_attention,
         "hours": full / (device.peak_flops * device.utilization * count) / 3600,
     }
 
 
-def _memory(model: ModelConfig, phase: Phase, device: Device) -> float:
+def _flops(recipe: Recipe, phase: Phase) -> FlopsPerToken:
+    """Of the whole phase; of objectives the mean over their shares of the samples."""
+    model, training = recipe.model, phase.training
+    if isinstance(model, ModelConfig):
+        each = flops_per_token(model, training.sequence_length)
+        return FlopsPerToken(*(one * training.tokens for one in each))
+    assert phase.objective is not None
+    totals = [0.0, 0.0]
+    for one in phase.objective.used.values():
+        passes = one.passes(training.sequence_length)
+        found = shapes.training_flops(model, _rows(recipe, model), passes)
+        totals = [t + one.share * f * training.samples for t, f in zip(totals, found, strict=True)]
+    return FlopsPerToken(*map(round, totals))
+
+
+def _parameters(recipe: Recipe) -> int:
+    """Heads of all objectives included."""
+    if isinstance(recipe.model, ModelConfig):
+        return parameter_count(recipe.model)
+    heads = {head for p in recipe.phases if p.objective for head in p.objective.heads}
+    return shapes.parameter_count(recipe.model, _rows(recipe, recipe.model), heads)
+
+
+def _rows(recipe: Recipe, model: ModelConfig | ModelShape) -> int:
+    """Rows of the embedding."""
+    if isinstance(model, ModelConfig):
+        return model.vocabulary_size
+    if isinstance(recipe.tokenizer, TokenizerConfig):
+        return model.rows(recipe.tokenizer.vocabulary_size)
+    return model.rows(Tokenizer.load(recipe.tokenizer.folder.expanduser()).vocabulary_size)
+
+
+def _memory(recipe: Recipe, phase: Phase, device: Device) -> float:
     """GiB on one device that holds the whole model: weights, gradients, AdamW, activations.
 
     Weights, gradients and two moments in float32 are 16 bytes for each parameter. Activations
     are 34 bytes for each token, layer and unit of width in low precision (Korthikanti et al. 2022,
     without the attention matrix, which is never held), twice that in float32, and the logits of
-    one micro-batch.
+    one micro-batch. Of objectives it is the largest; a decoder that reads an encoder's output has
+    a half more activations in a layer.
     """
-    training = phase.training
+    model, training = recipe.model, phase.training
     micro_batch = training.micro_batch_sequences or training.batch_sequences
-    tokens = micro_batch * training.sequence_length
-    width = 34 if device.low_precision else 68
-    activations = tokens * model.layers * model.hidden * width
-    logits = tokens * model.vocabulary_size * 4
-    return float(16 * parameter_count(model) + activations + logits) / 2**30
+    each = 34 if device.low_precision else 68
+    rows = _rows(recipe, model)
+    if isinstance(model, ModelConfig):
+        tokens = micro_batch * training.sequence_length
+        held = float(tokens) * (model.layers * model.hidden * each + rows * 4)
+    else:
+        assert phase.objective is not None
+        width = model.layers * model.width * each
+        held = micro_batch * max(
+            sum(
+                # A third of a pass is one without gradients, of which nothing is kept.
+                round(one.times) * (one.inputs * width + one.targets * (1.5 * width + rows * 4))
+                for one in objective.passes(training.sequence_length)
+                if one.times >= 1
+            )
+            for objective in phase.objective.used.values()
+        )
+    return float(16 * _parameters(recipe) + held) / 2**30
 
 
 def _disk(recipe: Recipe, corpus_bytes: int) -> float:
     """GiB of the run folder: documents of each stage, token shards, checkpoints."""
-    token_bytes = 2 if recipe.model.vocabulary_size <= 1 << 16 else 4
+    token_bytes = 2 if _rows(recipe, recipe.model) <= 1 << 16 else 4
     chosen = sum(phase.selection.tokens for phase in recipe.phases if phase.selection)
     documents = (2 * corpus_bytes + chosen * _BYTES_PER_TOKEN) * _PARQUET_RATIO
     shards = (corpus_bytes / _BYTES_PER_TOKEN + 2 * chosen) * token_bytes
-    weights = parameter_count(recipe.model) * 4
+    weights = _parameters(recipe) * 4
     # Each phase leaves its weights; one at a time holds two resume states of weights and moments.
     return float(documents + shards + weights * (len(recipe.phases) + 6)) / 2**30
 

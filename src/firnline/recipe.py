@@ -7,7 +7,7 @@ else is replaced. `A+B` is B merged over A. Every mistake is reported at once, e
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -23,8 +23,9 @@ from firnline.curate import rules
 from firnline.curate.stage import CurateConfig
 from firnline.errors import FirnlineError
 from firnline.evaluation.stage import EvaluateConfig
+from firnline.measure import MeasureConfig
 from firnline.model.config import ModelConfig
-from firnline.model.presets import PRESETS
+from firnline.model_section import read_shape
 from firnline.phases import Phase, PhaseData, Scale, scaled
 from firnline.quality.stage import AnnotateConfig
 from firnline.settings import complaints, merge, parse_settings, read_yaml
@@ -34,6 +35,8 @@ from firnline.tokens.pack import PackConfig
 from firnline.tokens.packing import PackingConfig
 from firnline.tokens.tokenizer import Tokenizer
 from firnline.tokens.train import TokenizerConfig
+from firnline.training.objectives.config import Objectives
+from firnline.training.objectives.shapes import ModelShape
 from firnline.training.phase import PhaseConfig
 
 Section = TypeVar("Section", bound=BaseModel)
@@ -57,6 +60,7 @@ _KEYS = (
     "mixture",
     "packing",
     "infilling",
+    "objective",
     "scale",
 )
 # Packaged pieces of a recipe, to be put over whole ones: `balanced-then-text+laptop`.
@@ -88,9 +92,9 @@ class Recipe:
     tokenizer: TokenizerConfig | GivenTokenizer
     pack: PackConfig
     annotate: AnnotateConfig | None
-    model: ModelConfig
+    model: ModelConfig | ModelShape
     phases: tuple[Phase, ...]
-    evaluate: EvaluateConfig
+    evaluate: EvaluateConfig | MeasureConfig
     raw: Raw
 
     def phase(self, name: str) -> Phase:
@@ -196,7 +200,7 @@ class _Reader:
         annotate = self._section("annotate", AnnotateConfig) if "annotate" in raw else None
         phases = self._phases()
         model = self._model(tokenizer, phases)
-        evaluate = self._section("evaluate", EvaluateConfig)
+        evaluate = self._evaluate(model)
         if "annotate" in raw and "synthesize" not in raw:
             self.mistakes.append("annotate: its good examples come from a synthesize section")
         self.mistakes += contradictions(phases, raw, model, pack, self.given)
@@ -270,7 +274,8 @@ class _Reader:
         if not isinstance(found, Mapping) or not found:
             self.mistakes.append("phases: a mapping of phase names to phases")
             return []
-        common = {key: self._common(key) for key in ("training", "mixture", "packing", "infilling")}
+        sections = ("training", "mixture", "packing", "infilling", "objective")
+        common = {key: self._common(key) for key in sections}
         scale = self._section("scale", Scale) or Scale()
         phases = []
         for name, values in found.items():
@@ -281,7 +286,7 @@ class _Reader:
             own = {k: v for k, v in values.items() if k in PhaseData.model_fields}
             if "mixture" in own:
                 own["mixture"] = self._mixture(key, own["mixture"], common["mixture"])
-            apart = (*own, "packing", "infilling")
+            apart = (*own, "packing", "infilling", "objective")
             rest = merge(common["training"], {k: v for k, v in values.items() if k not in apart})
             if "attention" in rest:
                 self.mistakes.append(f"{key}.attention: it belongs to packing")
@@ -294,8 +299,11 @@ class _Reader:
             infilling = None
             if fill := _over(common["infilling"], values, "infilling"):
                 infilling = self._make(f"{key}.infilling", InfillingConfig, fill)
+            objective = None
+            if shares := _over(_named(common["objective"]), values, "objective", _named):
+                objective = self._make(f"{key}.objective", Objectives, shares)
             if data and training and packing:
-                phases.append(Phase(str(name), data, training, packing, infilling))
+                phases.append(Phase(str(name), data, training, packing, infilling, objective))
         return phases
 
     def _common(self, key: str) -> Raw:
@@ -322,42 +330,15 @@ class _Reader:
 
     def _model(
         self, tokenizer: TokenizerConfig | GivenTokenizer | None, phases: list[Phase]
-    ) -> ModelConfig | None:
-        values = self.raw.get("model")
-        if not isinstance(values, Mapping):
-            self.mistakes.append("model: a mapping with a preset or a shape")
-            return None
-        shape: Raw = {}
-        if preset := values.get("preset"):
-            if preset not in PRESETS:
-                known = ", ".join(sorted(PRESETS))
-                self.mistakes.append(f"model.preset: no preset {preset!r}, there are {known}")
-                return None
-            shape = PRESETS[preset].model_dump()
-        if folder := values.get("checkpoint"):
-            from firnline.model.checkpoint import read_config  # imports torch
-
-            try:
-                shape = read_config(Path(str(folder)).expanduser()).model_dump()
-            except FirnlineError as error:
-                self.mistakes.append(f"model.checkpoint: {error}")
-                return None
-        own = {key: value for key, value in values.items() if key not in ("preset", "checkpoint")}
-        if self.given is not None:  # rows beyond it are a public model's spare ones
-            entries = self.given.vocabulary_size
-            size = own.setdefault(
-                "vocabulary_size", shape["vocabulary_size"] if folder else entries
-            )
-            if isinstance(size, int) and size < entries:
-                self.mistakes.append(
-                    f"model.vocabulary_size: {size:,} is less than the tokenizer's {entries:,}"
-                )
-        elif isinstance(tokenizer, TokenizerConfig):
-            if "vocabulary_size" in own:
-                self.mistakes.append("model.vocabulary_size: it is the tokenizer's, leave it out")
-            own["vocabulary_size"] = tokenizer.vocabulary_size
+    ) -> ModelConfig | ModelShape | None:
         longest = max((phase.training.sequence_length for phase in phases), default=0)
-        shape = {**shape, **own}
+        entries = self.given.vocabulary_size if self.given else None
+        trained = tokenizer.vocabulary_size if isinstance(tokenizer, TokenizerConfig) else None
+        shape = read_shape(self.raw.get("model"), entries, trained, self.mistakes)
+        if shape is None:
+            return None
+        if "family" in shape:
+            return self._make("model", ModelShape, shape)
         shape.setdefault("context", longest or 1)
         model = self._make("model", ModelConfig, shape)
         if model and longest > model.context:
@@ -367,7 +348,23 @@ class _Reader:
             )
         return model
 
-    def _check_comparisons(self, evaluate: EvaluateConfig | None) -> None:
+    def _evaluate(
+        self, model: ModelConfig | ModelShape | None
+    ) -> EvaluateConfig | MeasureConfig | None:
+        if not isinstance(model, ModelShape):
+            return self._section("evaluate", EvaluateConfig)
+        values = self.raw.get("evaluate") or {}
+        if isinstance(values, Mapping):
+            theirs = EvaluateConfig.model_fields.keys() - MeasureConfig.model_fields.keys()
+            for key in [key for key in values if key in theirs]:
+                self.mistakes.append(
+                    f"evaluate.{key}: it is for a decoder, which writes programs; this is a "
+                    f"{model.family}"
+                )
+            values = {key: value for key, value in values.items() if key not in theirs}
+        return self._make("evaluate", MeasureConfig, values)
+
+    def _check_comparisons(self, evaluate: EvaluateConfig | MeasureConfig | None) -> None:
         written = self.raw.get("phases")
         if not isinstance(written, Mapping):
             return  # which is a mistake that was named already
@@ -378,7 +375,19 @@ class _Reader:
                     self.mistakes.append(f"evaluate.compare: no phase {name!r}")
 
 
-def _over(common: Raw, values: Mapping[str, Any], key: str) -> Any:
+def _over(
+    common: Raw, values: Mapping[str, Any], key: str, read: Callable[[Any], Any] = lambda own: own
+) -> Any:
     """A phase's own section over the one that all share; null turns it off."""
-    own = values.get(key, {})
+    own = read(values.get(key, {}))
     return merge(common, own) if isinstance(own, Mapping) else own
+
+
+def _named(values: Any) -> Any:
+    """Objectives by name; a number alone is a share, null a share of 0."""
+    if not isinstance(values, Mapping):
+        return values
+    return {
+        name: own if isinstance(own, Mapping) else {"share": 0 if own is None else own}
+        for name, own in values.items()
+    }

@@ -36,6 +36,8 @@ def print_results(results: Mapping[str, Any]) -> None:
     for measure, label in (
         ("bits_per_byte", "bits per byte, {}"),
         ("heldout_loss", "held-out loss, {}"),
+        ("objective_loss", "held-out loss, {}"),
+        ("recall_at_1", "recall@1, {}"),
         ("pass_at_1", "pass@1, {}"),
     ):
         keys = dict.fromkeys(key for row in models.values() for key in row.get(measure, {}))
@@ -51,7 +53,12 @@ def print_results(results: Mapping[str, Any]) -> None:
 def _print_differences(differences: Mapping[str, Any]) -> None:
     """A line for each pair of models and benchmark; held-out languages are in the report."""
     for pair, measures in differences.items():
-        for measure, label in (("bits_per_byte", "bits per byte"), ("pass_at_1", "pass@1")):
+        for measure, label in (
+            ("bits_per_byte", "bits per byte"),
+            ("objective_loss", "held-out loss"),
+            ("recall_at_1", "recall@1"),
+            ("pass_at_1", "pass@1"),
+        ):
             for benchmark, entry in measures.get(measure, {}).items():
                 apart = f"{entry['value']:+.3f} [{entry['low']:+.3f}, {entry['high']:+.3f}]"
                 line = f"{pair}: {label}, {benchmark} {apart}, {entry['verdict']}"
@@ -72,12 +79,18 @@ def print_table(lines: Sequence[Sequence[str]]) -> None:
 def print_step(rows: Sequence[Mapping[str, Any]]) -> None:
     """What an optimizer step saw, as `firnline.why.step` tells it."""
     for row in rows:
-        span = f"{row['start']:,} to {row['end']:,} of {row['tokens']:,}"
-        form = "" if row["form"] == "plain" else f", {row['form']}"
+        if "start" in row:
+            form = "" if row["form"] == "plain" else f", {row['form']}"
+            read = f"tokens {row['start']:,} to {row['end']:,} of {row['tokens']:,}{form}"
+        else:
+            read = (
+                f"a pair of {row['text_tokens']:,} tokens of text, {row['code_tokens']:,} of code"
+            )
+        part = f"{row['objective']} of {row['part']}" if "objective" in row else row["part"]
         where = f"{row['repo']}/{row['path']}"
         known = [str(row[key]) for key in ("revision", "license") if row[key]]
         about = f" ({', '.join(known)})" if known else ""
-        line = f"sample {row['sample']:,} {row['part']:<8} tokens {span}{form}: {where}{about}"
+        line = f"sample {row['sample']:,} {part:<8} {read}: {where}{about}"
         stdout.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
@@ -125,7 +138,7 @@ def _print_sources(rows: Sequence[Mapping[str, Any]]) -> None:
         figures = (
             f"{row['tokens']:,}",
             f"{row['epochs']:.3g}",
-            f"{row['supply_bytes'] / 1e6:,.1f} MB",
+            f"{size / 1e6:,.1f} MB" if (size := row["supply_bytes"]) is not None else "-",
         )
         where = (row["phase"], row["source"], row["language"] or "all")
         lines.append([*where, f"{row['share']:.1%}", *figures])

@@ -8,22 +8,23 @@ import math
 import re
 from bisect import bisect_right
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from firnline.documents import document_shards, ledger_shards, parquet_file, read_batches
 from firnline.errors import FirnlineError
-from firnline.pipeline import DATA, TOKENS, PhaseRecord
+from firnline.inputs import DATA, PAIRS, TOKENS, PhaseInputs, PhaseRecord
 from firnline.progress import say
 from firnline.stage import fingerprint
 from firnline.tokens.infilling import InfillingConfig
-from firnline.tokens.mixture import Mixture, SourceConfig, open_mixture
+from firnline.tokens.mixture import SourceConfig
 from firnline.tokens.packing import PackingConfig
-from firnline.tokens.tokenizer import Tokenizer
+from firnline.training.objectives.config import PairConfig
 from firnline.training.phase import PhaseConfig
 
 Row = dict[str, Any]
@@ -32,6 +33,9 @@ MOST = 20
 FIRST_STEPS = 10
 """Steps named for each phase."""
 _ROWS = 65536
+_NAMES = ["id", "repo", "path"]
+_FOLDERS = ("index.parquet", "pairs.parquet")
+"""What a folder that phases read has."""
 
 
 def why(run: Path, wanted: str) -> list[Row]:
@@ -67,7 +71,7 @@ def why(run: Path, wanted: str) -> list[Row]:
             for row in _rows(shard, None, keys):
                 by_id[row.pop("id")]["stages"].append({"stage": folder.name, **_plain(row)})
     phases = list(_phases(run))
-    folders = {folder for phase in phases for folder in phase.folders.values()}
+    folders = {folder for phase in phases for folder in phase.tokens.values()}
     folders |= {index.parent for index in run.glob("*/index.parquet")}
     for index in sorted(folder / "index.parquet" for folder in folders):
         there = parquet_file(index).schema_arrow.names
@@ -75,16 +79,14 @@ def why(run: Path, wanted: str) -> list[Row]:
         for row in _rows(index, columns, keys):
             by_id[row.pop("id")]["tokens"].append({"folder": index.parent.name, **row})
     for phase in phases:
-        read_from = {folder.name for folder in phase.folders.values()}
+        read_from = {folder.name for folder in phase.tokens.values()}
         holding = [
             key
             for key, document in by_id.items()
             if read_from & {row["folder"] for row in document["tokens"]}
         ]
-        if holding:
-            samples = phase.open()
         for key in holding:
-            by_id[key]["phases"].append(_seen(phase.config, samples, key))
+            by_id[key]["phases"].append(_seen(phase, key))
     return list(by_id.values())
 
 
@@ -95,7 +97,9 @@ def step(run: Path, phase: str, number: int) -> list[Row]:
     the phase), `part` (of the mixture), `folder` (of tokens); `id`, `repo`, `path`, `language`;
     `start` and `end`, which of the document's `tokens` the run holds, and `form`, `plain` or the
     order of its infilling (`PSM`, `SPM`); `revision` (the commit or version), `license` and
-    `source` of the document, null where its Documents are gone.
+    `source` of the document, null where its Documents are gone. Of objectives a row also has
+    `objective`; where that reads pairs, a row is a pair of the document, and instead of `start`,
+    `end` and `form` it has `text_tokens` and `code_tokens`.
 
     Raises FirnlineError where the phase or the step is not there.
     """
@@ -105,30 +109,60 @@ def step(run: Path, phase: str, number: int) -> list[Row]:
             f"{run} has no finished phase {phase!r} whose tokens are there",
             mend=f"there are {', '.join(found) or 'none'}",
         )
-    config = found[phase].config
+    given = found[phase]
+    config = given.config
     if not 1 <= number <= config.steps:
         raise FirnlineError(
             f"phase {phase} has no step {number:,}", mend=f"give 1 to {config.steps:,}"
         )
-    rows: list[Row] = []
-    mixture = found[phase].open()
     first = config.first_sample(number - 1)
-    for sample in range(first, first + config.batch_at(number - 1)):
-        part, own = mixture.find(sample)
-        # The last sample is cut where the phase's tokens end; a sample has one token more.
-        left = config.tokens - sample * config.sequence_length + 1
-        for piece in part.samples.documents(own):
-            length = min(piece.end - piece.start, left)
-            if length > 0:
-                where: Row = {"sample": sample, "part": part.name, "folder": part.samples.folder}
-                rows.append({**where, **piece._asdict(), "end": piece.start + length})
-            left -= length
+    samples = np.arange(first, first + config.batch_at(number - 1))
+    if given.record.objective is None:
+        rows = _text(given, samples.tolist())
+    else:
+        rows = _of_objectives(given, samples)
     for folder in dict.fromkeys(row["folder"] for row in rows):
         here = [row for row in rows if row["folder"] == folder]
         known = _documents(run, folder, pa.array([row["id"] for row in here], pa.binary(16)))
         for row in here:
             row |= known[row["id"]]
     return [_plain({**row, "folder": row["folder"].name}) for row in rows]
+
+
+def _text(given: PhaseInputs, samples: list[int]) -> list[Row]:
+    """The runs of tokens that samples hold."""
+    config, rows = given.config, []
+    for sample in samples:
+        part, own = given.samples.find(sample)
+        left = config.sequence_length
+        if given.record.objective is None:
+            # The last sample is cut where the phase's tokens end; a sample has one token more.
+            left = config.tokens - sample * config.sequence_length + 1
+        for piece in part.samples.documents(own):
+            length = min(piece.end - piece.start, left)
+            if length > 0:
+                where: Row = {"sample": sample, "part": part.name, "folder": part.samples.folder}
+                rows.append({**where, **piece._asdict(), "end": piece.start + length})
+            left -= length
+    return rows
+
+
+def _of_objectives(given: PhaseInputs, samples: npt.NDArray[np.int64]) -> list[Row]:
+    """What samples hold for the objective that each is of: runs of tokens, or pairs."""
+    rows: list[Row] = []
+    assert given.record.objective is not None
+    for sample, name in zip(samples.tolist(), given.objectives_of(samples), strict=True):
+        one = given.record.objective.used[name]
+        if not isinstance(one, PairConfig):
+            rows += [{**row, "objective": name} for row in _text(given, [sample])]
+            continue
+        ((source, folder),) = given.tokens.items()
+        about = {"sample": sample, "objective": name, "part": source, "folder": folder}
+        found = given.open_pairs(one).documents(*one.pairs_of(sample, 1))
+        keys = pa.array([row["id"] for row in found], pa.binary(16))
+        names = {row["id"]: row for row in _rows(folder / "index.parquet", _NAMES, keys)}
+        rows += [{**about, **row, **names[row["id"]]} for row in found]
+    return rows
 
 
 def _documents(run: Path, folder: Path, keys: pa.Array) -> dict[bytes, Row]:
@@ -236,35 +270,10 @@ def _rows(shard: Path, columns: list[str] | None, keys: pa.Array) -> list[Row]:
     ]
 
 
-@dataclass(frozen=True)
-class _Trained:
-    """A finished phase whose token folders are still there."""
-
-    run: Path
-    config: PhaseConfig
-    data: PhaseRecord
-    folders: dict[str, Path]
-
-    def open(self) -> Mixture:
-        """The samples that it read."""
-        infilling = self.data.infilling
-        return open_mixture(
-            self.data.sources,
-            self.folders,
-            phase=self.config.name,
-            seed=self.config.seed,
-            tokens=self.config.tokens,
-            sequence_length=self.config.sequence_length,
-            packing=self.data.packing,
-            infilling=infilling,
-            tokenizer=Tokenizer.load(self.run / "tokenizer") if infilling else None,
-            scores=self.run / "annotate",
-        )
-
-
-def _phases(run: Path) -> Iterator[_Trained]:
+def _phases(run: Path) -> Iterator[PhaseInputs]:
     """The phases of a run, the first trained first, whose inputs are what they were."""
-    marks = {fingerprint(index.parent): index.parent for index in run.glob("*/index.parquet")}
+    made = {path.parent for name in _FOLDERS for path in run.glob(f"*/{name}")}
+    marks = {fingerprint(folder): folder for folder in made}
     for stage in _finished(run):
         manifest = json.loads((stage / "manifest.json").read_text())
         inputs = manifest.get("inputs", {})
@@ -276,13 +285,21 @@ def _phases(run: Path) -> Iterator[_Trained]:
             if source.tokens is not None and source.tokens.expanduser().is_dir():
                 folders[fingerprint(source.tokens.expanduser())] = source.tokens.expanduser()
         wanted = {name: inputs[f"{TOKENS}{name}".strip()] for name in data.sources}
+        pairs = inputs.get(PAIRS)
         scores = run / "annotate"
         same = "scores" not in inputs or (
             scores.is_dir() and fingerprint(scores) == inputs["scores"]
         )
-        if same and all(mark in folders for mark in wanted.values()):
-            config = PhaseConfig.model_validate(manifest["config"]["phase"])
-            yield _Trained(run, config, data, {name: folders[m] for name, m in wanted.items()})
+        if same and {*wanted.values(), *([pairs] if pairs else [])} <= folders.keys():
+            yield PhaseInputs(
+                config=PhaseConfig.model_validate(manifest["config"]["phase"]),
+                record=data,
+                run=run,
+                tokens={name: folders[mark] for name, mark in wanted.items()},
+                labels={},
+                pairs=folders.get(pairs),
+                trusted=True,
+            )
 
 
 def _record(inputs: dict[str, str]) -> PhaseRecord | None:
@@ -300,8 +317,9 @@ def _record(inputs: dict[str, str]) -> PhaseRecord | None:
     )
 
 
-def _seen(config: PhaseConfig, samples: Mixture, document: bytes) -> Row:
-    numbers = samples.numbers_of(document, config.samples)
+def _seen(given: PhaseInputs, document: bytes) -> Row:
+    config = given.config
+    numbers = given.numbers_of(document)
     # Steps and samples both grow: the step of a sample is found by bisection, 1 is the first.
     ends = range(1, config.steps + 1)
     steps = sorted({bisect_right(ends, n, key=config.first_sample) + 1 for n in numbers.tolist()})

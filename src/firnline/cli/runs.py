@@ -42,7 +42,9 @@ def run(
         return
     if "evaluate" in results:
         answer = json.loads((out / "evaluate" / "results.json").read_text())
-        answer["models"] = {phase.name: answer["models"][phase.name] for phase in loaded.phases}
+        known, phases = answer["models"], [phase.name for phase in loaded.phases]
+        first = sorted(known.keys() - phases)  # what phases began with
+        answer["models"] = {name: known[name] for name in (*first, *phases)}
         show.print_results(answer)
         show.stdout.print(f"Report: {out / 'report.html'}", highlight=False, soft_wrap=True)
 

@@ -216,7 +216,8 @@ def _results(run: Path, figures: RunFigures) -> dict[str, Any]:
     order = list(phases(figures))
     models = sorted(
         results.get("models", {}).items(),
-        key=lambda item: order.index(item[0]) if item[0] in order else len(order),
+        # What phases began with is no phase, and comes first.
+        key=lambda item: order.index(item[0]) if item[0] in order else -1,
     )
     return {**results, "models": dict(models)}
 

@@ -17,6 +17,8 @@ from firnline.report.numbers import short, size
 _MEASURES = (
     ("bits_per_byte", "Bits per byte of reference solutions: {}", False),
     ("heldout_loss", "Held-out loss: {}", False),
+    ("objective_loss", "Held-out loss: {}", False),
+    ("recall_at_1", "Recall@1: {}", True),
     ("pass_at_1", "pass@1: {}", True),
 )
 
@@ -95,19 +97,28 @@ def _results(figures: RunFigures) -> str:
         keys = dict.fromkeys(key for row in models.values() for key in row.get(measure, {}))
         for key in keys:
             entries = {name: row.get(measure, {}).get(key) for name, row in models.items()}
-            rows.append(_result_row(label.format(key), entries, higher))
+            named = key.replace("_", " ") if measure == "objective_loss" else key
+            rows.append(_result_row(label.format(named), entries, higher))
             if measure == "bits_per_byte":
                 plots.append(_dot_plot(f"Bits per byte, {key}", entries, "bits per byte"))
     skipped = figures.results.get("pass_at_1_skipped")
     note = f'<p class="note-text">pass@1 was not measured: {escape(skipped)}</p>' if skipped else ""
     return (
-        '<h2>Results</h2><p class="lead">With 95% intervals. Lower is better for bits per byte and'
-        " held-out loss, higher for pass@1. Two values whose difference has zero in its interval"
-        " cannot be told apart.</p>"
+        f'<h2>Results</h2><p class="lead">With 95% intervals. {_which_is_better(models)} Two values'
+        " whose difference has zero in its interval cannot be told apart.</p>"
         f'<div class="scroll"><table><thead><tr><th>measure</th>{head}</tr></thead>'
         f"<tbody>{''.join(rows)}</tbody></table></div>{note}{''.join(plots)}"
         f"{_differences(figures.results.get('differences', {}))}{_programs(figures.programs)}"
     )
+
+
+def _which_is_better(models: Mapping[str, Any]) -> str:
+    if any("objective_loss" in row for row in models.values()):
+        return (
+            "Loss is in nats for each target of an objective, on held-out samples; lower is better."
+            " Recall@1 is the share of pairs found among those of their group; higher is better."
+        )
+    return "Lower is better for bits per byte and held-out loss, higher for pass@1."
 
 
 def _result_row(label: str, entries: Mapping[str, Any], higher: bool) -> str:
@@ -142,9 +153,10 @@ def _differences(differences: Mapping[str, Any]) -> str:
     for pair, measures in differences.items():
         for measure, by_key in measures.items():
             for key, entry in by_key.items():
+                named = key.replace("_", " ") if measure == "objective_loss" else key
                 row = (
                     f"<tr><td>{escape(pair)}</td><td>{escape(measure.replace('_', ' '))}, "
-                    f"{escape(key)}</td><td>{entry['value']:+.3f}<small>{entry['low']:+.3f} to "
+                    f"{escape(named)}</td><td>{entry['value']:+.3f}<small>{entry['low']:+.3f} to "
                     f"{entry['high']:+.3f}</small></td><td>{escape(entry['verdict'])}</td></tr>"
                 )
                 (folded if measure.startswith("heldout") else shown).append(row)

@@ -6,15 +6,20 @@ import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from pydantic import ValidationError
 
 from firnline.report.track import Track, read_rows, read_track
+from firnline.training.objectives.config import turns
 from firnline.training.phase import PhaseConfig
 
 Raw = dict[str, Any]
+Bools = npt.NDArray[np.bool_]
 
 # What the report shows of a row of `epochs.json`.
 _ROW = {"source", "language", "share", "epochs", "tokens"}
@@ -37,11 +42,28 @@ class PhaseFigures:
     settings: PhaseConfig | None = None
     """As its manifest records them; None where that is missing or of another version."""
     record: Raw = field(default_factory=dict)
-    """`sources`, `packing` and `infilling` as the manifest has them; empty in older runs."""
+    """`sources`, `packing` and `infilling` as the manifest has them; empty in older runs. Of an
+    encoder also `objective`."""
     table: list[Raw] = field(default_factory=list)
     """The phase's rows of `epochs.json`: shares, epochs and what there is."""
     stops: list[Raw] = field(default_factory=list)
     """Rows of `spikes.jsonl` that stopped it."""
+
+    @cached_property
+    def objectives(self) -> dict[str, float]:
+        """The objectives by name with their shares; none where it is next token."""
+        said = self.record.get("objective") or {}
+        shares = {name: one["share"] for name, one in said.items() if one}
+        return {name: share for name, share in shares.items() if share}
+
+    def steps_of(self, objective: str) -> Bools:
+        """Which rows of the track are of an objective: several take turns by steps."""
+        steps = self.track.columns["step"].astype(np.int64) - 1
+        if len(self.objectives) < 2 or self.settings is None:
+            return np.full(len(steps), objective in self.objectives)
+        found = turns(self.objectives, self.settings.seed, self.name, steps)
+        mine: Bools = np.array(sorted(self.objectives))[found] == objective
+        return mine
 
     @property
     def languages(self) -> dict[str, float]:

@@ -44,8 +44,13 @@ def section(phases: Sequence[PhaseFigures]) -> str:
 
 
 def _loss(phases: Sequence[PhaseFigures]) -> str:
-    """Training and held-out loss in nats and, behind a switch, in bits per byte."""
+    """Training and held-out loss in nats and, behind a switch, in bits per byte.
+
+    Of objectives, whose losses are not alike, a chart for each.
+    """
     views = []
+    if _objectives(phases):
+        return _loss_of_objectives(phases)
     for unit, key, held_out in _UNITS:
         series = _series(phases, key)
         if not series:
@@ -72,6 +77,35 @@ def _loss(phases: Sequence[PhaseFigures]) -> str:
     )
     shown = "".join(f'<div class="view-{n}">{chart}</div>' for n, (_, chart) in enumerate(views))
     return f'<h3>Loss</h3><div class="switch">{buttons}{shown}</div>'
+
+
+def _objectives(phases: Sequence[PhaseFigures]) -> list[str]:
+    return list(dict.fromkeys(name for one in phases for name in one.objectives))
+
+
+def _loss_of_objectives(phases: Sequence[PhaseFigures]) -> str:
+    """Each step is of one objective; what is held out has all of a phase's together."""
+    shown = []
+    for objective in _objectives(phases):
+        series = _series([*phases], "loss", only=objective)
+        shown.append((objective.replace("_", " "), series))
+    if held_out := _series(phases, "heldout_loss"):
+        shown.append(("held out, all objectives of a phase together", held_out))
+    parts = "".join(
+        f"<div><h3>Loss: {escape(name)}</h3>"
+        + charts.lines(
+            series,
+            title=f"Loss: {name}",
+            x_label=_AXIS,
+            y_label="nats per target",
+            boundaries=_boundaries(phases),
+            height=220,
+        )
+        + "</div>"
+        for name, series in shown
+        if series
+    )
+    return f'<div class="pair">{parts}</div>'
 
 
 def _learning_rate(phases: Sequence[PhaseFigures]) -> str:
@@ -105,12 +139,17 @@ def _batch_size(phases: Sequence[PhaseFigures]) -> str:
     return f"<h3>Batch size</h3>{chart}"
 
 
-def _series(phases: Sequence[PhaseFigures], key: str, dots: bool = False) -> list[charts.Series]:
-    """The curves of those phases that have the value; dots are single steps and no means."""
+def _series(
+    phases: Sequence[PhaseFigures], key: str, dots: bool = False, only: str | None = None
+) -> list[charts.Series]:
+    """The curves of those phases that have the value; dots are single steps and no means. `only`
+    the steps of an objective, if one is given."""
     found = []
     width = max(one.start + float(one.track.columns["tokens"][-1]) for one in phases)
     for number, one in enumerate(phases):
         tokens, values = one.track.columns["tokens"], _values(one, key)
+        if only is not None:
+            values = np.where(one.steps_of(only), values, np.nan)
         most = len(tokens)
         if most > POINTS and not dots:
             most = max(_FEWEST, round(POINTS * float(tokens[-1]) / width))
@@ -153,9 +192,10 @@ def _steps(phases: Sequence[PhaseFigures]) -> str:
     head = "".join(
         f"<th>{'held out, ' if key.startswith('heldout') else ''}{unit}</th>" for unit, key in keys
     )
-    rows = []
+    rows, several = [], bool(_objectives(phases))
     for one in phases:
         tokens, batch = one.track.columns["tokens"], one.track.batch_tokens
+        of = _named(one) if several else []
         steps, rate = one.track.columns["step"], one.track.columns["learning_rate"]
         held = np.flatnonzero(np.isfinite(one.track.columns["heldout_loss"]))
         candidates = held if len(held) > 1 else np.arange(len(tokens))
@@ -163,16 +203,26 @@ def _steps(phases: Sequence[PhaseFigures]) -> str:
         for n in candidates[places.round().astype(np.int64)].tolist():
             cells = "".join(f"<td>{_figure(one.track.column(key)[n])}</td>" for _, key in keys)
             rows.append(
-                f"<tr><td>{escape(one.name)}</td><td>{steps[n]:,.0f}</td>"
+                f"<tr><td>{escape(one.name)}</td>"
+                f"{f'<td>{escape(of[n])}</td>' if several else ''}<td>{steps[n]:,.0f}</td>"
                 f"<td>{short(one.start + tokens[n])}</td>{cells}<td>{_figure(rate[n], '.3g')}</td>"
                 f"<td>{_figure(batch[n], ',.0f')}</td></tr>"
             )
     return (
         '<details class="more"><summary>The curves as a table</summary><div class="scroll"><table>'
-        f"<thead><tr><th>phase</th><th>step</th><th>tokens in all</th>{head}<th>learning rate</th>"
-        "<th>tokens per step</th></tr></thead>"
+        f"<thead><tr><th>phase</th>{'<th>objective</th>' if several else ''}<th>step</th>"
+        f"<th>tokens in all</th>{head}<th>learning rate</th><th>tokens per step</th></tr></thead>"
         f"<tbody>{''.join(rows)}</tbody></table></div></details>"
     )
+
+
+def _named(one: PhaseFigures) -> list[str]:
+    """The objective of each step in words; of next token none."""
+    found = [""] * len(one.track)
+    for name in one.objectives:
+        for n in np.flatnonzero(one.steps_of(name)).tolist():
+            found[n] = name.replace("_", " ")
+    return found
 
 
 def _figure(value: float, form: str = ".3f") -> str:
@@ -243,15 +293,18 @@ def _measured(phases: Sequence[PhaseFigures]) -> dict[str, list[str]]:
             format(pick(found), form) if len(found := _finite(one, key)) else "" for one in phases
         ]
 
-    ends = [
-        f"{found[0]:.3f} to {found[-max(1, len(found) // 10) :].mean():.3f}"
-        if len(found := _finite(one, "loss"))
-        else ""
-        for one in phases
-    ]
+    ends = {
+        "loss, first step to last tenth": [
+            "" if one.objectives else _ends(_finite(one, "loss")) for one in phases
+        ]
+    }
+    for name in _objectives(phases):
+        losses = [one.track.column("loss")[one.steps_of(name)] for one in phases]
+        label = f"{name.replace('_', ' ')}, first step to last tenth"
+        ends[label] = [_ends(own[np.isfinite(own)]) for own in losses]
     memory = [_finite(one, "peak_memory_bytes") for one in phases]
     return {
-        "loss, first step to last tenth": ends,
+        **ends,
         "held-out loss at the end": row("heldout_loss", ".3f", _last),
         "held-out bits per byte at the end": row("heldout_bits_per_byte", ".3f", _last),
         "gradient norm, median": row("gradient_norm", ".2f"),
@@ -261,6 +314,12 @@ def _measured(phases: Sequence[PhaseFigures]) -> dict[str, list[str]]:
         "MFU, causal attention (6N + 6LdT)": row("mfu_causal_attention", ".1%"),
         "peak memory": [size(float(values.max())) if len(values) else "" for values in memory],
     }
+
+
+def _ends(losses: Floats) -> str:
+    if not len(losses):
+        return ""
+    return f"{losses[0]:.3f} to {losses[-max(1, len(losses) // 10) :].mean():.3f}"
 
 
 def _finite(one: PhaseFigures, key: str) -> Floats:
@@ -298,7 +357,8 @@ def _mixture(one: PhaseFigures, rows: Sequence[tuple[Raw, str]], how: str) -> st
     lines = "".join(
         f'<tr><td>{escape(row["source"])}</td><td class="words">{escape(languages)}</td>'
         f"<td>{_share(row['share'])}</td><td>{row['epochs']:.2f}</td>"
-        f"<td>{short(row['supply_tokens'])}</td><td>{size(row['supply_bytes'])}</td>"
+        f"<td>{short(row['supply_tokens'])}</td>"
+        f"<td>{'-' if row['supply_bytes'] is None else size(row['supply_bytes'])}</td>"
         f"<td>{row['supply_documents']:,}</td></tr>"
         for row, languages in rows
     )
@@ -312,8 +372,10 @@ def _mixture(one: PhaseFigures, rows: Sequence[tuple[Raw, str]], how: str) -> st
 def _how(one: PhaseFigures) -> str:
     if not one.record:
         return ""
-    fill = words.infilling(one.record["infilling"])
-    return f"{words.packing(one.record['packing'])}; infilling: {fill}"
+    packing = words.packing(one.record["packing"])
+    if one.objectives:
+        return f"{packing}; {words.objective(one.record['objective'])}"
+    return f"{packing}; infilling: {words.infilling(one.record['infilling'])}"
 
 
 def _sources(one: PhaseFigures) -> list[tuple[Raw, str]]:

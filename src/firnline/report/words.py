@@ -25,10 +25,14 @@ def settings(
     Only what the manifest says is told: an older one that has no `optimizer` gets no default.
     """
     start = init or "new weights"
+    if said := record.get("objective"):
+        how = {"objective": objective(said)}
+    else:
+        how = {"infilling": infilling(record.get("infilling")) if record else ""}
     read = {
         "data": data(record.get("sources", {})),
         "packing": packing(record.get("packing", {})),
-        "infilling": infilling(record.get("infilling")) if record else "",
+        **how,
     }
     if config is None:
         return {"starts from": start, **read}
@@ -78,6 +82,16 @@ def infilling(said: Mapping[str, Any] | None) -> str:
     spm = said["spm_share"]
     form = "all PSM" if spm == 0 else "all SPM" if spm == 1 else f"{100 * spm:.3g}% of them SPM"
     return f"{100 * said['rate']:.3g}% of {before}, {form}, cut by {unit}"
+
+
+def objective(said: Mapping[str, Mapping[str, Any] | None]) -> str:
+    """`span masking 50%, identifier tagging 50%, its loss 0.2 times`."""
+    parts = []
+    for name, one in said.items():
+        if one and one["share"]:
+            weight = f", its loss {one['weight']:g} times" if one["weight"] != 1 else ""
+            parts.append(f"{name.replace('_', ' ')} {100 * one['share']:.4g}%{weight}")
+    return ", ".join(parts)
 
 
 def batch(config: PhaseConfig) -> str:

@@ -44,14 +44,17 @@ def build_task(
     """The objectives in their shares; `block` samples in a row are of one (see `Mixture`)."""
     used = objectives.used
     return Mixture(
-        {name: _objective(one, setup, sources, sequence_length) for name, one in used.items()},
+        {name: build_objective(one, setup, sources, sequence_length) for name, one in used.items()},
         {name: one.share for name, one in used.items()},
         weights={name: one.weight for name, one in used.items()},
         block=block,
     )
 
 
-def _objective(config: ObjectiveConfig, setup: Setup, sources: Sources, length: int) -> Objective:
+def build_objective(
+    config: ObjectiveConfig, setup: Setup, sources: Sources, length: int
+) -> Objective:
+    """One objective on samples of `length` tokens."""
     match config:
         case SpanMaskingConfig(rate=rate, words=longest):
             samples = sources.tokens()

@@ -24,8 +24,10 @@ class ObjectiveConfig(BaseModel):
     """`tokens`: samples of text; `labels`: these and which tokens are identifiers; `pairs`: of text
     and code."""
     heads: ClassVar[tuple[str, ...]] = ()
+    unit: ClassVar[int] = 1
+    """Samples that tell of the same text: a unit of bootstraps."""
 
-    share: float = Field(ge=0, le=1)
+    share: float = Field(default=0.0, ge=0, le=1)
     """Share of the phase's steps; at 0 the objective is left out."""
     weight: float = Field(default=1.0, gt=0)
     """Times the objective's loss."""
@@ -109,11 +111,16 @@ class PairConfig(ObjectiveConfig):
     def pairs_of(self, first: int, count: int) -> tuple[int, int]:
         """The first of the pairs that samples `first` to `first + count - 1` hold, and how many."""
 
+    @abstractmethod
+    def samples_of(self, pairs: Integers) -> Integers:
+        """The samples that hold these pairs."""
+
 
 class DualGenerationConfig(PairConfig):
     """Code from its text, text from its code."""
 
     families = ("t5",)
+    unit = 2
 
     def passes(self, length: int) -> list[Pass]:
         """One: half of the samples generate code."""
@@ -123,6 +130,10 @@ class DualGenerationConfig(PairConfig):
     def pairs_of(self, first: int, count: int) -> tuple[int, int]:
         """Two samples for a pair."""
         return first // 2, (first + count - 1) // 2 - first // 2 + 1
+
+    def samples_of(self, pairs: Integers) -> Integers:
+        """Both directions of each."""
+        return np.concatenate([2 * pairs, 2 * pairs + 1])
 
 
 class GroupConfig(PairConfig):
@@ -134,6 +145,10 @@ class GroupConfig(PairConfig):
     def pairs_of(self, first: int, count: int) -> tuple[int, int]:
         """A group for a sample."""
         return first * self.group, count * self.group
+
+    def samples_of(self, pairs: Integers) -> Integers:
+        """Their groups."""
+        return np.unique(pairs // self.group)
 
     def _embedded(self) -> list[Pass]:
         lengths = (self.text_length, self.code_length)

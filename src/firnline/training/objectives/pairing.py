@@ -69,15 +69,25 @@ class Contrast(Objective):
 
         A pair whose text or code is the same as another's is no negative of it.
         """
+        (codes, texts), right = self._logits(model, batch)
+        total = functional.cross_entropy(codes, right, reduction="sum")
+        total = (total + functional.cross_entropy(texts, right, reduction="sum")) / 2
+        return total, torch.tensor(len(right), device=right.device)
+
+    def found(self, model: nn.Module, batch: Tensors) -> list[int]:
+        """Of how many texts the code is the most like one of the group, of how many codes the
+        text."""
+        sides, right = self._logits(model, batch)
+        return [int((side.argmax(-1) == right).sum()) for side in sides]
+
+    def _logits(self, model: nn.Module, batch: Tensors) -> tuple[tuple[Tensor, Tensor], Tensor]:
+        """[pairs, group] of texts for codes and of codes for texts, and which is right."""
         texts, codes = batch["texts"], batch["codes"]
         similarity = embed(self, model, texts) @ embed(self, model, codes).transpose(1, 2)
         logits = similarity / self.temperature
-        logits = logits.masked_fill(alike(texts, codes), float("-inf")).flatten(0, 1)
-        others = logits.view_as(similarity).transpose(1, 2).flatten(0, 1)
+        logits = logits.masked_fill(alike(texts, codes), float("-inf"))
         right = torch.arange(self.group, device=texts.device).repeat(len(texts))
-        total = functional.cross_entropy(logits, right, reduction="sum")
-        total = (total + functional.cross_entropy(others, right, reduction="sum")) / 2
-        return total, torch.tensor(len(right), device=texts.device)
+        return (logits.flatten(0, 1), logits.transpose(1, 2).flatten(0, 1)), right
 
 
 class Matching(Objective):
