@@ -25,6 +25,7 @@ from firnline.cli import app
 from firnline.curate.arrange import ArrangeConfig
 from firnline.curate.exposure import ExposureConfig
 from firnline.curate.redaction import SecretsConfig
+from firnline.curate.rulebook import RULES
 from firnline.errors import FirnlineError
 from firnline.evaluation.stage import EvaluateConfig
 from firnline.settings import make, merge, read_yaml
@@ -281,16 +282,28 @@ def test_packaged_recipes_are_described() -> None:
     assert all(f"`{name}`" in page for name in recipes.OVERLAYS)
 
 
+def benchmark_calls(page: Path) -> Iterator[tuple[str, str]]:
+    """Names of benchmark scripts with what they are given; the README leaves their folder out."""
+    for line in command_lines(page):
+        yield from re.findall(r"(?<!/)benchmarks/(\w+\.py)([^#`]*)", line)
+        if page == PAGES[0] and (match := re.fullmatch(r"(\w+\.py)( --.*)?", line)):
+            yield match[1], match[2] or ""
+
+
+def test_rules_are_described() -> None:
+    page = (ROOT / "docs" / "rules.md").read_text()
+    assert not [rule.name for rule in RULES if f"`{rule.name}`" not in page]
+
+
 def test_benchmark_scripts_take_the_options_they_are_given() -> None:
     wrong = []
     for page in PAGES:
-        for line in command_lines(page):
-            for name, rest in re.findall(r"(?<!/)benchmarks/(\w+\.py)([^#`]*)", line):
-                script = ROOT / "benchmarks" / name
-                known = script.read_text() if script.exists() else ""
-                given = re.findall(r"--[a-z][a-z-]*", rest)
-                if not known or any(f'"{option}"' not in known for option in given):
-                    wrong.append(f"{page.name}: {line}")
+        for name, given in benchmark_calls(page):
+            script = ROOT / "benchmarks" / name
+            known = script.read_text() if script.exists() else ""
+            options_given = re.findall(r"--[a-z][a-z-]*", given)
+            if not known or any(f'"{option}"' not in known for option in options_given):
+                wrong.append(f"{page.name}: {name}{given}")
     assert not wrong
 
 
