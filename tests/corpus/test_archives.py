@@ -184,6 +184,18 @@ def test_what_an_archive_tells_of_itself(
     assert [(f.repo, f.revision, f.license, f.path) for f in found] == [expected]
 
 
+def test_archives_of_one_name_in_two_folders_are_two_repositories(tmp_path: Path) -> None:
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        with tarfile.open(tmp_path / folder / "src.tar", "w") as file:
+            member = tarfile.TarInfo("src/x.py")
+            member.size = len(folder)
+            file.addfile(member, io.BytesIO(folder.encode()))
+    source = ArchiveSource(path=str(tmp_path))
+    found = [each for part in source.parts() for each in part.files(Limits())]
+    assert [(each.repo, each.path) for each in found] == [("a/src", "x.py"), ("b/src", "x.py")]
+
+
 def test_a_wheel_and_a_commit_in_a_zip(tmp_path: Path) -> None:
     metadata = b"Metadata-Version: 2.4\nName: My.Wheel\nVersion: 3\n\nText\n"
     wheel = {

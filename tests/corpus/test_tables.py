@@ -157,6 +157,21 @@ def test_what_tables_call_licenses(value: object, spdx: str | None) -> None:
     assert cells.license(value) == spdx
 
 
+def test_rows_without_a_path_in_files_of_one_name_are_different_documents(tmp_path: Path) -> None:
+    for language in ("go", "rust"):
+        (tmp_path / language).mkdir()
+        table = pa.table({"content": [f"// {language}"]})
+        pq.write_table(table, tmp_path / language / "train-0.parquet")
+    for path in (tmp_path, tmp_path / "*" / "*.parquet"):
+        found = read(path, columns={"content": "content"})
+        assert [f.path for f in found] == [
+            "go/train-0.parquet/000000000000",
+            "rust/train-0.parquet/000000000000",
+        ]
+    (found_alone,) = read(tmp_path / "go" / "train-0.parquet", columns={"content": "content"})
+    assert found_alone.path == "train-0.parquet/000000000000"
+
+
 def zstd(data: bytes) -> bytes:
     sink = pa.BufferOutputStream()
     with pa.CompressedOutputStream(sink, "zstd") as stream:

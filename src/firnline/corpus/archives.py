@@ -73,10 +73,10 @@ class Archive:
             held.append(member)
             size += 256 + len(member.content or b"")
             if size > _HELD_BYTES:
-                package = survey(self.blob.name, self._members(limits))
+                package = survey(self.blob.place, self._members(limits))
                 break
         else:
-            package = survey(self.blob.name, held)
+            package = survey(self.blob.place, held)
         while held:
             yield from self._found(held.popleft(), package)
         for member in members:
@@ -128,7 +128,7 @@ class Archive:
             yield self._whole(f"unreadable: {error.strerror or error}")
 
     def _whole(self, problem: str) -> Member:
-        return Member(self.blob.name, self.blob.size, problem=problem, whole=True)
+        return Member(self.blob.place, self.blob.size, problem=problem, whole=True)
 
     def _read(self, file: BinaryIO, limits: Limits) -> Iterator[Member]:
         def refuse(path: str, size: int) -> str | None:

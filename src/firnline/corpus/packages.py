@@ -54,11 +54,12 @@ def tells(path: str) -> bool:
 
 
 def survey(file_name: str, members: Iterable[Member]) -> Package:
-    """Name, version and license of the package in an archive of that file name.
+    """Name, version and license of the package in an archive of that file name, with its folders.
 
     In this order: a Python package's metadata (sdist, wheel), a crate's or an npm package's, the
     commit that git wrote into the archive, Debian's file names, `name-version` of the top folder
-    or of the file. The license is what manifests and license files at the top say together.
+    or of the file; a name that is only the file's has its folders before it. The license is what
+    manifests and license files at the top say together.
     """
     texts: dict[str, str] = {}
     commit = ""
@@ -79,6 +80,7 @@ def survey(file_name: str, members: Iterable[Member]) -> Package:
     top = "" if top == "debian" else top
     below = f"{top}/" if top else ""
     own = {path.removeprefix(below): text for path, text in texts.items()}
+    folder, slash, file_name = file_name.rpartition("/")
     stem = _stem(file_name)
     named = _metadata(file_name, own, commit)
     spdx = named[2] if named else None
@@ -89,7 +91,8 @@ def survey(file_name: str, members: Iterable[Member]) -> Package:
         named = (match[1], match[2], None) if match else None
     if named is None:
         match = _VERSIONED.fullmatch(top) or _VERSIONED.fullmatch(stem)
-        named = (match[1], match[2], None) if match else (stem, "", None)
+        whole = f"{folder}{slash}{stem}"
+        named = (match[1], match[2], None) if match else (whole, "", None)
     return Package(named[0], named[1], _license(own) or spdx, top)
 
 

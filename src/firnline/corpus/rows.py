@@ -49,7 +49,7 @@ class RowsPart:
 
     def problem(self, text: str, path: str = "") -> Found:
         """A ledger row for the file, or for the row at `path` in it."""
-        where = f"{self.blob.name}/{path}" if path else self.blob.name
+        where = f"{self.blob.place}/{path}" if path else self.blob.place
         return Found("adjacent", "", "", where, None, 0, problem=text)
 
     def files(self, limits: Limits) -> Iterator[Found]:
@@ -65,7 +65,7 @@ class RowsPart:
             try:
                 if isinstance(row, str):
                     raise RefusedError(row)
-                yield self.convert(row, f"{self.blob.name}/{path}")
+                yield self.convert(row, f"{self.blob.place}/{path}")
             except RefusedError as error:
                 yield self.problem(str(error), path)
 

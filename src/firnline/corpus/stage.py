@@ -159,7 +159,7 @@ def _read_shard(folder: Path, config: IngestConfig, shard: Path) -> Stats:
                 rule, _, detail = (problem or "").partition(": ")
                 writer.add(found, language, text, rule or None, detail or None)
                 _count(stats, rule, language, found.size)
-                repositories.add((found.source, found.repo, found.revision))
+                repositories.add((found.source, found.repo))
         stats["shards"] = writer.shards
     stats["repositories"] = len(repositories)
     return stats

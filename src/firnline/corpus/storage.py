@@ -56,7 +56,8 @@ class Storage(BaseModel):
 class Blob:
     """One file as listed: where it is, bytes, modification time in nanoseconds, a version mark.
 
-    `problem` is a ledger rule for what is not to be read at all.
+    `problem` is a ledger rule for what is not to be read at all; `below` is the path below the
+    folder that was searched, where one was.
     """
 
     url: str
@@ -64,6 +65,12 @@ class Blob:
     modified: int | None = None
     mark: str = ""
     problem: str | None = None
+    below: str = ""
+
+    @property
+    def place(self) -> str:
+        """What tells it from the others of its source, the same on every machine."""
+        return as_text(self.below) or self.name
 
     @property
     def name(self) -> str:
@@ -128,7 +135,7 @@ def _local(path: Path, suffixes: tuple[str, ...]) -> list[Blob]:
     else:
         raise FirnlineError(f"no file or folder {path}", mend="check the source's path")
     return [
-        Blob(str(root / e.locator), e.size, e.changed, str(e.changed), e.problem)
+        Blob(str(root / e.locator), e.size, e.changed, str(e.changed), e.problem, e.locator)
         for e in walk(root)
         if matches.fullmatch(e.locator)
     ]
@@ -182,14 +189,15 @@ def _remote(url: str, suffixes: tuple[str, ...], storage: Storage) -> list[Blob]
     except OSError as error:
         raise _unreachable(url, error) from error
     return [
-        _remote_blob(scheme, info)
+        _remote_blob(scheme, info, info.path[len(path) + 1 :])
         for info in below
         if info.type == fs.FileType.File and matches.fullmatch(info.path[len(path) + 1 :])
     ]
 
 
-def _remote_blob(scheme: str, info: fs.FileInfo) -> Blob:
-    return Blob(f"{scheme}://{info.path}", info.size, info.mtime_ns, str(info.mtime_ns))
+def _remote_blob(scheme: str, info: fs.FileInfo, below: str = "") -> Blob:
+    url, mark = f"{scheme}://{info.path}", str(info.mtime_ns)
+    return Blob(url, info.size, info.mtime_ns, mark, below=below)
 
 
 def _http_blob(url: str, storage: Storage) -> Blob:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, BinaryIO, Literal
 from urllib.parse import urlsplit
 
@@ -99,7 +99,7 @@ class _Part(ABC):
 
     def problem(self, text: str) -> Found:
         """A ledger row for what of the file cannot be read."""
-        return Found("table", "", "", self.blob.name, None, self.blob.size, problem=text)
+        return Found("table", "", "", self.blob.place, None, self.blob.size, problem=text)
 
     def found(self, layout: Layout, values: Mapping[str, Any], number: int) -> Found:
         """A row as a file; `number` names it where the table gives it no path."""
@@ -124,7 +124,7 @@ class _Part(ABC):
             source=source if source in SOURCES else layout.source,
             repo=repo,
             revision=cells.text(values.get("revision")),
-            path=cells.text(values.get("path")).lstrip("/") or f"{self.blob.name}/{number:012d}",
+            path=cells.text(values.get("path")).lstrip("/") or f"{self.blob.place}/{number:012d}",
             license=cells.license(values.get("license")),
             size=len(content or b""),
             content=content,
@@ -191,7 +191,7 @@ def _parquet_parts(
         except DAMAGE as error:
             problem = f"unreadable: {one_line(error)}"
     if problem is not None:
-        damaged = Blob(blob.url, blob.size, blob.modified, blob.mark, problem)
+        damaged = replace(blob, problem=problem)
         yield ParquetPart(damaged, columns, storage, 0)
         return
     recognise(schema.names, columns, blob.shown)
