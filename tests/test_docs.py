@@ -478,3 +478,45 @@ def test_yaml_is_taken_by_what_it_configures(text: str) -> None:
                 below |= {"phases": {}, "evaluate": {}}
                 below["training"] = {**below["training"], "schedule": schedule}
             recipes.check(merge(below, settings))
+
+
+# The house
+
+
+ROOMS = {"corpus", "curate", "quality", "synthesis", "tokens", "training", "evaluation", "report"}
+
+
+def firnline_imports(path: Path) -> set[str]:
+    """The rooms and top modules of the package that a file imports."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module == "firnline":
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("firnline."):
+            found.add(str(node.module).split(".")[1])
+        elif isinstance(node, ast.Import):
+            dotted = [a.name.split(".") for a in node.names if a.name.startswith("firnline.")]
+            found |= {parts[1] for parts in dotted}
+    return found
+
+
+def files_of(name: str) -> list[Path]:
+    """The files of a room or of a module at the top."""
+    folder = PACKAGE / name
+    files = sorted(folder.rglob("*.py")) if folder.is_dir() else [PACKAGE / f"{name}.py"]
+    return [path for path in files if path.exists() and "recorded" not in path.parts]
+
+
+def test_no_room_imports_a_room_beside_it() -> None:
+    wrong = []
+    seen, waiting = set(ROOMS), sorted(ROOMS)
+    while waiting:  # rooms, and then all that they import: what lies below them imports no room
+        name = waiting.pop()
+        for path in files_of(name):
+            for other in firnline_imports(path) - {name}:
+                if other in ROOMS and (name, other) != ("report", "training"):
+                    wrong.append(f"{path.relative_to(PACKAGE)} imports {other}")
+                elif other not in seen:
+                    seen.add(other)
+                    waiting.append(other)
+    assert not wrong
