@@ -130,6 +130,13 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def alone_with_muon(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("alone-with-muon")
+    train(folder, Recorded(), evaluation=EVALUATION, optimizer={"name": "muon"})
+    return folder
+
+
 def assert_same(folder: Path, alone: Path) -> None:
     """The same curve to 1e-5, and so nearly the same weights, whole in one file."""
     found, expected = (read_metrics(path / "out" / "metrics.jsonl") for path in (folder, alone))
@@ -163,6 +170,13 @@ def test_ranks_see_the_same_samples_and_find_the_same_losses(
     for numbers in asked:
         steps = [number // 5 for number in numbers]
         assert steps == sorted(steps)
+
+
+def test_muon_finds_the_same_losses_too(alone_with_muon: Path, tmp_path: Path) -> None:
+    changes = {"evaluation": EVALUATION, "optimizer": {"name": "muon"}}
+    done = ranks_train(2, tmp_path, changes)
+    assert done.returncode == 0, done.stderr
+    assert_same(tmp_path, alone_with_muon)
 
 
 def test_a_stop_on_one_rank_stops_all_and_other_numbers_of_ranks_go_on(
