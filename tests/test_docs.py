@@ -353,6 +353,31 @@ def test_files_named_exist() -> None:
     assert not missing
 
 
+def defined(path: Path) -> set[str]:
+    """Names that a file defines, those inside its classes too."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            names.add(node.name)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            names.add(node.id)
+    return names
+
+
+def test_names_said_to_be_in_a_file_are_in_it() -> None:
+    said = []
+    for page in PAGES:
+        text = re.sub(r"\s+", " ", prose(page))
+        said += re.findall(r"`([A-Za-z_][\w.]*)` (?:in|of) `([\w/]+\.py)`", text)
+    assert len(said) > 5
+    missing = []
+    for name, file in said:
+        found = [base / file for base in (ROOT, ROOT / "src", PACKAGE) if (base / file).exists()]
+        if not found or name.rpartition(".")[2] not in defined(found[0]):
+            missing.append(f"{name} in {file}")
+    assert not missing
+
+
 def resolve(dotted: str) -> Any:
     """What a dotted name means: a module, or something in one."""
     parts = dotted.split(".")
