@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -39,6 +41,41 @@ def test_work_that_allows_threads_stays_in_this_process_and_in_order() -> None:
 
     found = list(engine.map_items(slow_then_fast, range(8), workers=2, threads=True))
     assert found == [(number, os.getpid()) for number in range(8)]
+
+
+@pytest.mark.parametrize("items", [["long"], ["short", "short", "long"]])
+def test_a_thread_without_an_item_takes_parts_of_anothers(items: list[str]) -> None:
+    def item(name: str) -> int:
+        if name == "short":
+            return 1
+        deadline = time.monotonic() + 60
+        seen: set[int] = set()
+        for thread in engine.spread(lambda _: threading.get_ident(), itertools.count()):
+            seen.add(thread)
+            if len(seen) == 2 or time.monotonic() > deadline:
+                break
+        return len(seen)
+
+    found = list(engine.map_items(item, items, workers=2, threads=True))
+    assert found == [1] * (len(items) - 1) + [2]
+
+
+def test_parts_are_in_order_whoever_did_them_and_their_errors_reach_the_caller() -> None:
+    def part(number: int) -> int:
+        time.sleep(0.001 * (number % 3))
+        if number == 40:
+            raise KeyError("forty")
+        return number
+
+    def item(stop: int) -> list[int]:
+        return list(engine.spread(part, range(stop)))
+
+    counts = [40, 3, 0, 17, 40, 1]
+    found = list(engine.map_items(item, counts, workers=3, threads=True))
+    assert found == [list(range(stop)) for stop in counts]
+    with pytest.raises(KeyError, match="forty"):
+        list(engine.map_items(item, [50], workers=3, threads=True))
+    assert list(engine.spread(abs, [-1, -2])) == [1, 2]  # outside a map
 
 
 def test_an_error_in_a_thread_is_raised_after_what_was_finished_before_it() -> None:

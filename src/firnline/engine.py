@@ -12,14 +12,17 @@ the measurement), where a task alone is run again.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import logging
 import os
 import pickle
 import re
 import socket
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -88,20 +91,21 @@ def map_items(
     The default is one for each core, of this machine or of the cluster. On this machine one item,
     or one worker, runs in this process; so do up to MOST_THREADS workers of work that says, by
     `threads`, that it may be called from several threads at once and spends its time in kernels
-    and libraries that release the GIL. An exception in a worker is raised here as it was there;
-    the items already finished have been yielded. Raises FirnlineError where a worker dies: at
-    once on this machine, on a cluster where one item's worker is lost ATTEMPTS times.
+    and libraries that release the GIL (its threads help each other: `spread`). An exception in a
+    worker is raised here as it was there; the items already finished have been yielded. Raises
+    FirnlineError where a worker dies: at once on this machine, on a cluster where one item's
+    worker is lost ATTEMPTS times.
     """
     if not items:
         return
     width = min(workers or cores(), len(items))
     if runner() != "native":
         answers = _ray_answers(work, items, workers)
+    elif threads and width <= MOST_THREADS and (workers or cores()) > 1:
+        yield from _Crew(min(workers or cores(), MOST_THREADS)).results(work, items)
+        return
     elif width <= 1:
         yield from map(work, items)
-        return
-    elif threads and width <= MOST_THREADS:
-        yield from _thread_results(work, items, width)
         return
     else:
         answers = _native_answers(work, items, width)
@@ -123,15 +127,66 @@ def _answer(work: Callable[[Any], Any], item: Any) -> bytes:
             return pickle.dumps((None, RuntimeError(f"{type(error).__name__}: {error}")))
 
 
-def _thread_results(
-    work: Callable[[Item], Result], items: Sequence[Item], workers: int
-) -> Iterator[Result]:
-    # Processes cost about two seconds to start, and each loads and compiles for itself.
-    pool = ThreadPoolExecutor(workers)
-    try:
-        yield from pool.map(work, items)
-    finally:
-        pool.shutdown(cancel_futures=True)
+def spread(work: Callable[[Item], Result], parts: Iterable[Item]) -> Iterator[Result]:
+    """Yields `work(part)` for each part of an item, in order; to be called by `map_items`' work.
+
+    Threads that have no item left take parts of those that others are still at, so that the last
+    item does not run alone. At most as many parts as workers are in memory at a time.
+    """
+    crew: _Crew | None = getattr(_here, "crew", None)
+    ahead: deque[Future[Result]] = deque()
+    for part in parts:
+        if crew is not None and crew.idle.acquire(blocking=False):
+            ahead.append(crew.begin(work, part))
+            continue
+        result = work(part)
+        while ahead:
+            yield ahead.popleft().result()
+        yield result
+    while ahead:
+        yield ahead.popleft().result()
+
+
+_here = threading.local()
+
+
+class _Crew:
+    """The threads of one map: processes take two seconds to start, and each loads for itself."""
+
+    def __init__(self, workers: int) -> None:
+        self.idle = threading.Semaphore(0)
+        """Threads without an item, now that none is left, and without a part of another's."""
+        self._workers = workers
+        self._pool = ThreadPoolExecutor(workers, initializer=self._enter)
+
+    def _enter(self) -> None:
+        _here.crew = self
+
+    def results(self, work: Callable[[Item], Result], items: Sequence[Item]) -> Iterator[Result]:
+        for _ in range(self._workers - len(items)):
+            self.idle.release()
+        unstarted = itertools.count(len(items) - self._workers, -1)  # when an item ends
+
+        def finish(item: Item) -> Result:
+            try:
+                return work(item)
+            finally:
+                if next(unstarted) <= 0:
+                    self.idle.release()
+
+        try:
+            yield from self._pool.map(finish, items)
+        finally:
+            self._pool.shutdown(cancel_futures=True)
+
+    def begin(self, work: Callable[[Item], Result], part: Item) -> Future[Result]:
+        def finish() -> Result:
+            try:
+                return work(part)
+            finally:
+                self.idle.release()
+
+        return self._pool.submit(finish)
 
 
 def _native_answers(

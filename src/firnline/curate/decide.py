@@ -25,6 +25,7 @@ from firnline.curate.measure import Scratch, small_batches
 from firnline.curate.passed import Passed
 from firnline.curate.shinglefiles import ShingleStore, write_shingle_sets
 from firnline.documents import write_table
+from firnline.engine import spread
 from firnline.kernels.clusters import NO_RANK
 from firnline.kernels.shingles import Hashes, Offsets
 from firnline.kernels.sketch import BINS
@@ -196,18 +197,22 @@ def _write_shingles(item: tuple[Path, Scratch, int, bytes]) -> Stats:
     places = np.flatnonzero(np.unpackbits(np.frombuffer(bits, np.uint8), count=len(documents)))
     rows = documents[places]
 
-    def batches() -> Iterator[tuple[Offsets, Hashes, Offsets]]:
+    def batches() -> Iterator[tuple[Offsets, pa.RecordBatch]]:
         before = 0
         for batch in small_batches(shard, ("content", "language")):
             first, last = np.searchsorted(rows, [before, before + len(batch)])
             if last > first:
                 taken = batch.take(pa.array(rows[first:last] - before))
-                sets = duplicates.shingle_sets_batch(taken["content"], taken["language"])
-                yield places[first:last] + start, *sets
+                yield places[first:last] + start, taken
             before += len(batch)
 
-    write_shingle_sets(scratch.shingles, batches())
+    write_shingle_sets(scratch.shingles, spread(_shingle_sets, batches()))
     return {"documents": len(rows)}
+
+
+def _shingle_sets(part: tuple[Offsets, pa.RecordBatch]) -> tuple[Offsets, Hashes, Offsets]:
+    numbers, batch = part
+    return numbers, *duplicates.shingle_sets_batch(batch["content"], batch["language"])
 
 
 def _write_decisions(

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -17,7 +18,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from firnline.curate import rules, syntax
-from firnline.curate.contamination import Index
+from firnline.curate.contamination import Evidence, Index
 from firnline.curate.duplicates import sketch_batch
 from firnline.curate.keyfiles import KeyWriter
 from firnline.curate.names import name_statistics
@@ -33,6 +34,7 @@ from firnline.documents import (
     read_batches,
     write_json,
 )
+from firnline.engine import spread
 from firnline.kernels.shingles import white_free_hashes
 from firnline.kernels.sketch import band_hashes
 from firnline.licenses import permissive
@@ -122,13 +124,12 @@ def measure_shard(settings: Measuring, item: tuple[Path, Scratch]) -> Stats:
         TableWriter(scratch.table, MEASURED_SCHEMA) as writer,
         KeyWriter(scratch.keys, settings.bands) as keys,
     ):
-        for batch in small_batches(shard, (*DOCUMENT_SCHEMA.names, *sorted(optional))):
-            table, passed = _measure(settings, batch, tally)
-            writer.write(table)
-            sketches = sketch_batch(
-                batch["content"].filter(passed), batch["language"].filter(passed)
-            )
-            keys.write(band_hashes(sketches, settings.bands, settings.rows))
+        batches = small_batches(shard, (*DOCUMENT_SCHEMA.names, *sorted(optional)))
+        for measured in spread(partial(_measure, settings), batches):
+            writer.write(measured.table)
+            keys.write(measured.keys)
+            if tally is not None:
+                tally.add(measured.found, *measured.searched)
     if tally is not None:
         write_json(scratch.tally, tally.pack())
     return {"documents": writer.rows}
@@ -146,10 +147,18 @@ def small_batches(shard: Path, columns: tuple[str, ...] | None = None) -> Iterat
             start = stop
 
 
-def _measure(
-    settings: Measuring, batch: pa.RecordBatch, tally: Tally | None
-) -> tuple[pa.RecordBatch, pa.Array]:
-    """(narrow rows, which of them passed); what the batch holds of benchmarks goes to `tally`."""
+class _Measured(NamedTuple):
+    """What is known of a batch: narrow rows, band keys of those that passed, benchmarks' tasks."""
+
+    table: pa.RecordBatch
+    keys: NDArray[np.uint64]
+    found: dict[int, Evidence]
+    """By place among the documents that were searched."""
+    searched: tuple[list[bytes], list[str], list[str]]
+    """Their ids, repositories and paths."""
+
+
+def _measure(settings: Measuring, batch: pa.RecordBatch) -> _Measured:
     broken = unreadable(batch)
     if any(broken):
         batch = _without_values(batch, broken)
@@ -163,8 +172,8 @@ def _measure(
         for column in judged.values.values():
             column[judged.broken] = np.nan
         judged.judge(settings.table, languages)
-        if settings.index is not None and tally is not None:
-            judged.search(batch, languages, settings.index, tally)
+        if settings.index is not None:
+            judged.search(batch, languages, settings.index)
         if settings.syntax != "off":
             judged.parse(batch["content"], languages, settings)
         vendored = judged.values["vendored_path"] > 0
@@ -199,7 +208,14 @@ def _measure(
         else pa.array(value, field.type, from_pandas=True)
         for field in MEASURED_SCHEMA
     ]
-    return pa.record_batch(arrays, schema=MEASURED_SCHEMA), pa.array(judged.passed())
+    passed = pa.array(judged.passed())
+    sketches = sketch_batch(batch["content"].filter(passed), batch["language"].filter(passed))
+    return _Measured(
+        pa.record_batch(arrays, schema=MEASURED_SCHEMA),
+        band_hashes(sketches, settings.bands, settings.rows),
+        judged.found,
+        judged.searched,
+    )
 
 
 class _Judged:
@@ -210,6 +226,8 @@ class _Judged:
         self.rule = np.array(["unreadable" if reason else None for reason in broken], dtype=object)
         self.detail = np.array([reason or None for reason in broken], dtype=object)
         self.tasks: list[int | None] = [None] * len(batch)
+        self.found: dict[int, Evidence] = {}
+        self.searched: tuple[list[bytes], list[str], list[str]] = ([], [], [])
         self.values: rules.Statistics = {
             name: np.full(len(batch), np.nan) for name in rules.STATISTICS
         }
@@ -226,16 +244,15 @@ class _Judged:
             value = float(self.values[failed.statistic][row])
             self.detail[row] = rules.explain(failed, value, languages[row])
 
-    def search(
-        self, batch: pa.RecordBatch, languages: list[str], index: Index, tally: Tally
-    ) -> None:
+    def search(self, batch: pa.RecordBatch, languages: list[str], index: Index) -> None:
         """Looks for benchmarks in the rows that passed."""
         rows = np.flatnonzero(self.passed())
-        found = index.find(
+        found = self.found = index.find(
             batch["content"].take(pa.array(rows)), [languages[row] for row in rows.tolist()]
         )
         searched = batch.select(["id", "repo", "path"]).take(pa.array(rows))
-        tally.add(found, *(searched[name].to_pylist() for name in ("id", "repo", "path")))
+        ids, repos, paths = (column.to_pylist() for column in searched.columns)
+        self.searched = (ids, repos, paths)
         for place, row in enumerate(rows.tolist()):
             self.tasks[row] = len(found[place].tasks) if place in found else 0
         for place, seen in found.items():

@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -49,6 +49,7 @@ from firnline.documents import (
     write_json,
     write_table,
 )
+from firnline.engine import spread
 from firnline.errors import FirnlineError
 from firnline.kernels.sketch import BINS
 from firnline.licenses import PERMISSIVE_LICENSES
@@ -215,23 +216,38 @@ def _write_shard(
         TableWriter(folder / "data" / shard.name, _output_schema(shard)) as data,
         TableWriter(folder / "ledger" / shard.name, CURATE_LEDGER_SCHEMA) as ledger,
     ):
-        for batch in small_batches(shard):
-            judged = rows.take(len(batch))
-            stays = batch.filter(pc.is_null(judged["rule"]))
-            if redactor is not None:
-                redacted = redactor.redact(stays["content"])
-                judged = _with_secrets(judged, redacted, redactor.config.action == "drop")
-                stays = _replaced(stays, redacted)
-                if redactor.config.action == "drop":
-                    stays = stays.filter(redacted.redactions.is_null())
-                written.count_secrets(redacted)
-            split = [_split(identity, config) for identity in stays["id"].to_pylist()]
-            if "split" in stays.schema.names:  # curated before, with another seed or share
-                stays = stays.drop_columns(["split"])
-            data.write(stays.append_column("split", pa.array(split, pa.string())))
-            ledger.write(_finished(judged))
-            written.count(judged, split)
+        parts = ((batch, rows.take(len(batch))) for batch in small_batches(shard))
+        for part in spread(partial(_decided, config, redactor), parts):
+            data.write(part.stays)
+            ledger.write(_finished(part.judged))
+            written.count(part)
     return written.stats()
+
+
+class _Decided(NamedTuple):
+    """Documents of a batch that stay, ledger rows of all of it, what was looked for as a secret."""
+
+    stays: pa.RecordBatch
+    judged: pa.Table
+    redacted: Redacted | None
+
+
+def _decided(
+    config: CurateConfig, redactor: Redactor | None, part: tuple[pa.RecordBatch, pa.Table]
+) -> _Decided:
+    batch, judged = part
+    stays = batch.filter(pc.is_null(judged["rule"]))
+    redacted = None
+    if redactor is not None:
+        redacted = redactor.redact(stays["content"])
+        judged = _with_secrets(judged, redacted, redactor.config.action == "drop")
+        stays = _replaced(stays, redacted)
+        if redactor.config.action == "drop":
+            stays = stays.filter(redacted.redactions.is_null())
+    split = [_split(identity, config) for identity in stays["id"].to_pylist()]
+    if "split" in stays.schema.names:  # curated before, with another seed or share
+        stays = stays.drop_columns(["split"])
+    return _Decided(stays.append_column("split", pa.array(split, pa.string())), judged, redacted)
 
 
 class _Rows:
@@ -277,17 +293,17 @@ class _Written:
         self.secrets: Counter[str] = Counter()
         self.redacted = 0
 
-    def count(self, judged: pa.Table, split: list[str]) -> None:
-        self.splits.update(split)
-        groups = judged.select(["language", "rule", "bytes"]).group_by(["language", "rule"])
+    def count(self, part: _Decided) -> None:
+        self.splits.update(part.stays["split"].to_pylist())
+        if part.redacted is not None:
+            found = part.redacted.redactions
+            self.redacted += len(found) - found.null_count
+            self.secrets.update({kind: int(n.sum()) for kind, n in part.redacted.counts.items()})
+        groups = part.judged.select(["language", "rule", "bytes"]).group_by(["language", "rule"])
         for row in groups.aggregate([("bytes", "count"), ("bytes", "sum")]).to_pylist():
             key = (row["language"], row["rule"] or "")
             self.documents[key] += row["bytes_count"]
             self.bytes[key] += row["bytes_sum"]
-
-    def count_secrets(self, redacted: Redacted) -> None:
-        self.redacted += len(redacted.redactions) - redacted.redactions.null_count
-        self.secrets.update({kind: int(each.sum()) for kind, each in redacted.counts.items()})
 
     def stats(self) -> Stats:
         counts = [[*key, self.documents[key], self.bytes[key]] for key in sorted(self.documents)]
