@@ -1,7 +1,8 @@
 """Takes over the tokenizer of a public model: ids kept, control tokens and their roles found.
 
-Three kinds of source: a Hugging Face `tokenizer.json`, the older `vocab.json` and `merges.txt`, and
-a rank file of tiktoken. What comes out is a tokenizer folder like any other.
+Four kinds of source: a Hugging Face `tokenizer.json`, the older `vocab.json` and `merges.txt`, a
+rank file of tiktoken, and a SentencePiece `.model`. What comes out is a tokenizer folder like any
+other.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from firnline.tokens.roles import (
     find_roles,
     is_control_name,
 )
+from firnline.tokens.sentencepiece_model import is_sentencepiece, read_model
 from firnline.tokens.spelling import check_kind, to_json
 from firnline.tokens.tiktoken_ranks import (
     ENCODINGS,
@@ -75,8 +77,8 @@ def run(config: ImportConfig, source: Path, out: Path) -> StageResult:
     """Writes `out/tokenizer.json` from a folder or a file of another model's tokenizer.
 
     Statistics: entries, control tokens, the token of each role, how bytes are spelled, whether
-    gigatoken encodes (`fast`) and whether text comes back byte for byte (`exact`: a normalizer,
-    or `▁` in a SentencePiece vocabulary, changes some).
+    gigatoken encodes (`fast`) and whether text comes back byte for byte (`exact`: a normalizer
+    changes some).
 
     Raises FirnlineError where there is no such tokenizer, where it is no BPE over bytes, where
     ids clash, or where no token ends a document.
@@ -133,6 +135,8 @@ def _read(config: ImportConfig, source: Path) -> _Source:
         return _Source(_legacy(config, file, named), named)
     if file.suffix == ".json":
         return _Source(_hugging_face(config, file), named)
+    if is_sentencepiece(_start(file)):
+        return _Source(_sentencepiece(config, file, named), named)
     return _Source(_tiktoken(config, file), named)
 
 
@@ -146,12 +150,33 @@ def _hugging_face(config: ImportConfig, file: Path) -> dict[str, Any]:
         raise FirnlineError(
             f"{file} is not a Hugging Face tokenizer", mend="give tokenizer.json, or its folder"
         ) from error
+    _check_no_encoding(config, file)
+    return settings | {"added_tokens": added}
+
+
+def _check_no_encoding(config: ImportConfig, file: Path) -> None:
     if config.encoding is not None:
         raise FirnlineError(
             f"encoding is {config.encoding}, {file} says itself how text is cut",
             mend="leave out encoding",
         )
-    return settings | {"added_tokens": added}
+
+
+def _start(file: Path) -> bytes:
+    """The first byte of a file; none where it cannot be read, which its reader says."""
+    try:
+        with file.open("rb") as opened:
+            return opened.read(1)
+    except OSError:
+        return b""
+
+
+def _sentencepiece(config: ImportConfig, file: Path, named: Mapping[str, Any]) -> dict[str, Any]:
+    _check_no_encoding(config, file)
+    settings = read_model(file)
+    check_kind(settings, file)
+    entries = {entry["content"]: entry for entry in settings["added_tokens"]}
+    return settings | {"added_tokens": _with_listed(entries, file, named, {})}
 
 
 def _legacy(config: ImportConfig, file: Path, named: Mapping[str, Any]) -> dict[str, Any]:
@@ -180,16 +205,22 @@ def _legacy(config: ImportConfig, file: Path, named: Mapping[str, Any]) -> dict[
             mend=f"give its tokenizer.json, or encoding, one of {', '.join(ENCODINGS)}",
         )
     settings = bpe_settings(vocabulary, merges, split)
-    entries = {
-        entry["content"]: _added(entry["content"], int(number), entry)
-        for number, entry in (named.get("added_tokens_decoder") or {}).items()
-    }
-    more = _object(file.with_name("added_tokens.json"))
-    more |= {token: number for token, number in vocabulary.items() if _is_named(token, named)}
-    for content, number in more.items():
-        entries.setdefault(content, _added(content, int(number), {"special": True}))
-    settings["added_tokens"] = sorted(entries.values(), key=lambda entry: entry["id"])
+    own = {token: number for token, number in vocabulary.items() if _is_named(token, named)}
+    settings["added_tokens"] = _with_listed({}, file, named, own)
     return settings
+
+
+def _with_listed(
+    entries: dict[str, dict[str, Any]], file: Path, named: Mapping[str, Any], more: dict[str, int]
+) -> list[dict[str, Any]]:
+    """Added tokens: `entries`, those that the files beside `file` list, and `more`."""
+    for number, entry in (named.get("added_tokens_decoder") or {}).items():
+        known = entries.setdefault(entry["content"], _added(entry["content"], int(number), entry))
+        known["special"] |= bool(entry.get("special"))
+    listed = _object(file.with_name("added_tokens.json")) | more
+    for content, number in listed.items():
+        entries.setdefault(content, _added(content, int(number), {"special": True}))
+    return sorted(entries.values(), key=lambda entry: entry["id"])
 
 
 def _tiktoken(config: ImportConfig, file: Path) -> dict[str, Any]:

@@ -14,11 +14,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from firnline.errors import FirnlineError
+from firnline.tokens.roles import control_tokens
 
 Spelling = Literal["byte-level", "sentencepiece"]
 Settings = Mapping[str, Any]
 
 SPACE = "▁"
+_SPACES = {"type": "Replace", "pattern": {"String": " "}}
 _RULES = ("byte_fallback", "fuse_unk", "ignore_merges", "end_of_word_suffix", "unk_token")
 _BYTE_PIECE = re.compile(r"<0x([0-9A-F]{2})>")
 # Bytes that no UTF-8 text holds; DeepSeek-Coder's vocabulary lacks them.
@@ -70,8 +72,13 @@ def spelled_bytes(settings: Settings) -> dict[int, bytes]:
             byte = _BYTE_PIECE.fullmatch(token)
             text = token.replace(SPACE, " ").encode()
             table[number] = bytes([int(byte[1], 16)]) if byte else text
-    for added in settings.get("added_tokens") or []:
-        table[added["id"]] = added["content"].encode()
+    added = settings.get("added_tokens") or []
+    control = control_tokens(added)
+    for token in added:
+        content = token["content"]
+        if token["content"] not in control and spelling_of(settings) == "sentencepiece":
+            content = content.replace(SPACE, " ")  # such as Gemma's runs of spaces
+        table[token["id"]] = content.encode()
     return table
 
 
@@ -83,6 +90,7 @@ def missing_bytes(settings: Settings) -> list[int]:
     else:
         pieces = (_BYTE_PIECE.fullmatch(token) for token in vocabulary)
         known = {int(piece[1], 16) for piece in pieces if piece}
+        known |= {byte for byte in range(0x80) if chr(byte) in vocabulary}  # Gemma's tab
     return sorted(set(range(256)) - known - _NEVER)
 
 
@@ -109,7 +117,7 @@ def content_settings(settings: Settings, control: Collection[str]) -> dict[str, 
     ]
     if model.get("ignore_merges"):  # a whole word is looked up in the vocabulary first
         model["vocab"] = {t: n for t, n in model["vocab"].items() if t not in control}
-    return {
+    made = {
         **settings,
         "added_tokens": plain,
         "truncation": None,
@@ -118,6 +126,53 @@ def content_settings(settings: Settings, control: Collection[str]) -> dict[str, 
         "normalizer": _without_prefix(settings.get("normalizer")),
         "pre_tokenizer": _without_prefix(settings.get("pre_tokenizer")),
         "model": model,
+    }
+    return _with_spaces(made, control) if _only_spaces_change(made, control) else made
+
+
+def _only_spaces_change(settings: Settings, control: Collection[str]) -> bool:
+    """Whether all that is done to a text before merging is to write `▁` for each space."""
+    if spelling_of(settings) != "sentencepiece":
+        return False
+    normalizers = [p for p in _parts(settings["normalizer"]) if p["type"] != "Sequence"]
+    cuts = [p for p in _parts(settings["pre_tokenizer"]) if p["type"] != "Sequence"]
+    replaced = [n for n in normalizers if n == _SPACES | {"content": SPACE}]
+    # Where no space is left, a split at spaces does nothing (Gemma 3).
+    nothing = [p for p in cuts if replaced and p.get("pattern") == _SPACES["pattern"]]
+    in_place = [p for p in cuts if p["type"] == "Metaspace" and p.get("split") is False]
+    return (
+        replaced == normalizers
+        and len(nothing) + len(in_place) == len(cuts)
+        and not any(" " in token for token in settings["model"]["vocab"].keys() - set(control))
+    )
+
+
+def _with_spaces(settings: Settings, control: Collection[str]) -> dict[str, Any]:
+    """The same with a space for `▁` in the vocabulary.
+
+    So no text is changed, and `▁` in one is spelled in its three bytes: it would come back as a
+    space else. Added tokens are found in changed text (`normalized`), or are `▁` itself and go.
+    """
+    model = settings["model"]
+    merges = (m.split(" ") if isinstance(m, str) else m for m in model["merges"])
+    added = []
+    for token in settings["added_tokens"]:
+        if token["normalized"] and settings["normalizer"]:
+            spaced = token["content"].replace(SPACE, " ")
+            added.append({**token, "content": spaced, "normalized": False})
+        elif SPACE not in token["content"]:
+            added.append(token)
+    vocabulary = {
+        token if token in control else token.replace(SPACE, " "): number
+        for token, number in model["vocab"].items()
+    }
+    spaced = [[part.replace(SPACE, " ") for part in merge] for merge in merges]
+    return {
+        **settings,
+        "added_tokens": added,
+        "normalizer": None,
+        "pre_tokenizer": None,
+        "model": {**model, "vocab": vocabulary, "merges": spaced},
     }
 
 

@@ -85,7 +85,7 @@ def read_ranks(path: Path) -> dict[bytes, int]:
         except ValueError as error:
             raise FirnlineError(
                 f"{path}, line {number} is no token and rank of a tiktoken file",
-                mend="give a .tiktoken file; for a SentencePiece model its tokenizer.json",
+                mend="give a .tiktoken file or a SentencePiece .model",
             ) from error
     missing = [byte for byte in range(256) if bytes([byte]) not in ranks]
     if missing or len(set(ranks.values())) < len(ranks) or b"" in ranks:
