@@ -464,3 +464,15 @@ def test_an_error_in_a_worker_process_is_one_line(bare: Path, tmp_path: Path) ->
     answer = process("curate", tmp_path / "in", "--out", tmp_path / "out", "--workers", 2)
     assert "part-2.parquet" in refused(answer)
     assert not (tmp_path / "out").exists()
+
+
+def test_training_without_its_packages_is_refused_before_anything_runs(tmp_path: Path) -> None:
+    hidden = "import sys; sys.modules['torch'] = None; from firnline.cli import main; main()"
+    recipe = ["run", "quickstart", "--out", str(tmp_path / "run")]
+    for arguments, said in ((recipe, "training"), (["average", "a", "--out", "b"], "this")):
+        command = [sys.executable, "-c", hidden, *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+        assert done.returncode == 1
+        assert done.stderr.startswith(f"firnline: {said} needs the package torch (pip install")
+        assert len(done.stderr.splitlines()) == 1
+    assert not (tmp_path / "run").exists()

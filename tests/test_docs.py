@@ -126,6 +126,24 @@ def test_every_page_can_be_reached_from_the_readme() -> None:
     assert not [page.name for page in PAGES if page not in reached]
 
 
+# Figures
+
+
+def test_figures_of_the_readme_are_those_of_the_page_they_come_from() -> None:
+    table = PAGES[0].read_text().split("## How fast, how exact")[1].split("\n## ")[0]
+    rows = [line.strip("| ").split(" | ") for line in table.splitlines() if line.startswith("| ")]
+    assert len(rows) > 8
+    wrong = []
+    for what, _, figures, link in rows[1:]:
+        target = re.findall(r"\]\(([^)#]+)", link)[0]
+        page = (ROOT / target).read_text()
+        for figure in re.findall(r"\d[\d,.]*(?:e-\d+)?", figures):
+            number = figure.rstrip(".,")
+            if not re.search(rf"(?<![\d.]){re.escape(number)}(?![\d.]*\d)", page):
+                wrong.append(f"{what}: {number} is not in {target}")
+    assert not wrong
+
+
 # Commands
 
 

@@ -71,11 +71,8 @@ def run(
     last = _last(names, until)
     steps = _steps(recipe, out, workers)
     first = _is_first_rank()
-    if not isinstance(recipe.model, ModelConfig) and not importlib.util.find_spec("transformers"):
-        raise FirnlineError(
-            f"a {recipe.model.family} needs the package transformers",
-            mend="pip install 'firnline[hf]'",
-        )
+    if any(step.trains for step in steps[: last + 1]):
+        _check_installed(recipe)
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         _check_made(steps, out)
     out.mkdir(parents=True, exist_ok=True)
@@ -93,6 +90,19 @@ def run(
     if last == len(names) - 1:
         page.write(out)
     return results
+
+
+def _check_installed(recipe: Recipe) -> None:
+    """Refuses, before hours of curation, to train without the packages that training needs."""
+    needed = {"torch": "train"}
+    if not isinstance(recipe.model, ModelConfig):
+        needed["transformers"] = "hf"
+    for package, extra in needed.items():
+        if not importlib.util.find_spec(package):
+            raise FirnlineError(
+                f"training needs the package {package}",
+                mend=f"pip install 'firnline[{extra}]', or stop before it with --until pack",
+            )
 
 
 def _check_made(steps: list[Step], out: Path) -> None:

@@ -31,6 +31,7 @@ _MENDABLE = {
     errno.EPERM,
     errno.EROFS,
 }
+_EXTRAS = {"torch": "train", "safetensors": "train", "transformers": "hf"}
 _STOPPED = 130  # what typer makes of Ctrl-C
 
 
@@ -66,6 +67,12 @@ def command_line() -> int:
         app()
     except FirnlineError as error:
         print(f"firnline: {error}", file=sys.stderr)
+        return 1
+    except ModuleNotFoundError as error:
+        if error.name not in _EXTRAS:
+            raise
+        mend = f"pip install 'firnline[{_EXTRAS[error.name]}]'"
+        print(f"firnline: this needs the package {error.name} ({mend})", file=sys.stderr)
         return 1
     except OSError as error:
         if error.errno not in _MENDABLE:
