@@ -22,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
+import firnline.training.loop  # noqa: F401  # before the memory of the start is read
 from firnline.batch import Batch
 from firnline.model.config import parameter_count
 from firnline.model.presets import PRESETS

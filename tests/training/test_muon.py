@@ -88,13 +88,13 @@ def test_a_zero_matrix_stays_zero() -> None:
 def test_sixteen_bits_make_much_of_the_last_bit_of_a_gradient_and_float32_does_not() -> None:
     """Why ranks, which add gradients up in another order, are given float32 on a CPU."""
     matrix = random(256, 128)
-    nudged = matrix * (1 + 1e-7 * random(256, 128, seed=1))
+    nudged = matrix * (1 + 1e-6 * random(256, 128, seed=1))
 
     def difference(precision: torch.dtype) -> float:
         first, second = (orthogonalise(m, 5, precision).float() for m in (matrix, nudged))
         return float((first - second).norm() / first.norm())
 
-    assert difference(torch.float32) < 1e-5
+    assert difference(torch.float32) < 1e-4
     assert difference(torch.bfloat16) > 1e-3
 
 
