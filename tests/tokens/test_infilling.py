@@ -171,6 +171,46 @@ def test_samples_read_back_to_their_documents(
         assert source.numbers_of(name, 2 * count).tolist() == numbers
 
 
+@pytest.mark.parametrize("packing", [CONCATENATE, BEST_FIT], ids=["concatenate", "best_fit"])
+@pytest.mark.parametrize("cut", ["token", "character"])
+def test_what_fills_a_sequence_is_infilled_too(
+    tokenizer: Tokenizer, cut, packing, tmp_path: Path, write_token_folder: Callable[..., Path]
+) -> None:
+    """At context level the rate holds whatever the documents' lengths: most are parts here."""
+    generator = np.random.default_rng(5)
+    letters = np.array([letter for letter in ALPHABET if letter.isascii()])
+    texts = ["".join(generator.choice(letters, n)) for n in generator.integers(20, 4000, 120)]
+    texts += ["".join(generator.choice(list(ALPHABET), 2000)) for _ in range(20)]
+    folder = write(tmp_path / "tokens", texts, tokenizer, write_token_folder)
+    source = samples_of(folder, tokenizer, packing, cut=cut, level="context", rate=0.6)
+    reader = Reader(folder, tokenizer, cut)
+    batch = source.batch(0, source.samples_per_epoch)
+    infilled = plain = left_out = 0
+    read: dict[bytes, set[int]] = {name: set() for name in reader.documents}
+    for number, ids in enumerate(batch.ids.tolist()):
+        pieces = source.documents(number)
+        if batch.documents is not None:
+            ids = ids[: np.count_nonzero(batch.documents[number] >= 0)]
+        reader.check(ids, pieces)
+        left_out += LENGTH + 1 - sum(piece.end - piece.start for piece in pieces)
+        for before, piece in itertools.pairwise([None, *pieces]):
+            read[piece.id].update(range(piece.start, piece.end))
+            tokens = reader.documents[piece.id][piece.start : piece.end]
+            # Behind a form stands what was cut off to make room for it.
+            behind = before is not None and (before.id, before.end) == (piece.id, piece.start)
+            if piece.form != "plain":
+                infilled += 1
+            elif not behind and len(tokens) > 12 and tokenizer.decode_bytes(tokens).isascii():
+                plain += 1
+    ascii_only = infilled * 120 / 140  # about, of all that is infilled
+    assert infilled > 800
+    assert ascii_only / (ascii_only + plain) == pytest.approx(0.6, abs=0.06)
+    if packing is BEST_FIT:
+        assert all(len(read[name]) == len(tokens) for name, tokens in reader.documents.items())
+    else:
+        assert left_out < 12 * infilled
+
+
 @settings(
     max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )

@@ -77,9 +77,11 @@ def cut_slowly(tokens, groups, length, reserve, whole_only):
     capacity = length + 1
     runs: list[tuple[int, int, int, int]] = []  # document, start, tokens, tokens taken
     for document, size in enumerate(tokens):
-        starts = [0] if size <= capacity else range(0, size - 1, length)
+        # Parts that are infilled need room, but each has half a sequence at least.
+        step = length if whole_only else max(length - reserve, -(-length // 2))
+        starts = [0] if size <= capacity else range(0, size - 1, step)
         for start in starts:
-            held = min(size - start, capacity)
+            held = min(size - start, capacity if size <= capacity else step + 1)
             extra = 0 if start and whole_only and start + held == size else reserve
             runs.append((document, start, held, min(held + extra, capacity)))
     together: list[list[tuple[int, int, int, int]]] = []

@@ -18,8 +18,9 @@ def cut_chunks(
     """Runs of documents, and chunks of such runs that stay together in a sequence.
 
     `tokens` and `groups` are those of the documents in their order. A sequence holds length + 1
-    tokens. A longer document becomes runs of that many, each beginning with the last token of the
-    one before, and what remains; any other document is one run. Runs of one group follow one
+    tokens. A longer document becomes runs of that many (without `whole_only` of `reserve` fewer,
+    but no less than half), each beginning with the last token of the one before, and what remains;
+    any other document is one run. Runs of one group follow one
     another in a chunk as long as it fits; full ones stand alone. A chunk that leaves a little of a
     sequence, more than a 32nd and less than a quarter, would be hard to fill up: it is parted into
     chunks of at most a quarter. Each run takes `reserve` tokens more, or what there is; with
@@ -29,9 +30,10 @@ def cut_chunks(
     at the end) and the tokens that each chunk takes.
     """
     capacity = length + 1
+    step = length if whole_only else max(length - reserve, (length + 1) // 2)
     runs = 0
     for place in range(len(tokens)):
-        runs += 1 + (tokens[place] - 1) // length
+        runs += 1 + (tokens[place] - 1) // step
     document = np.empty(runs, dtype=np.int32)
     start = np.empty(runs, dtype=np.int32)
     taken = np.empty(runs, dtype=np.int32)
@@ -40,12 +42,13 @@ def cut_chunks(
     run = 0
     for place in range(len(tokens)):
         at, left = 0, tokens[place]
-        while left > capacity:
-            document[run], start[run], taken[run] = place, at, capacity
+        full = step + 1 if left > capacity else capacity
+        while left > full:
+            document[run], start[run], taken[run] = place, at, full
             charge[run], group[run] = capacity, groups[place]
             run += 1
-            at += length
-            left -= length
+            at += step
+            left -= step
         if at and left == 1:  # it was the last target before
             continue
         document[run], start[run], taken[run] = place, at, left

@@ -104,18 +104,54 @@ class Infiller:
         first = self._table[np.minimum(self._starts[:-1], len(self._table) - 1)]
         self._inside = ((first & 0xC0 == 0x80) & (self._sizes > 0)).astype(np.uint8)
 
-    def draw(self, runs: Runs, epoch: int) -> tuple[npt.NDArray[np.int8], Words]:
-        """(form of each run: PLAIN, PSM or SPM; 64 random bits that its cuts come from)."""
+    def draw(
+        self, runs: Runs, epoch: int, *, ends: bool = True
+    ) -> tuple[npt.NDArray[np.int8], Words]:
+        """(form of each run: PLAIN, PSM or SPM; 64 random bits that its cuts come from).
+
+        Without `ends` a run may end inside a character.
+        """
         whole = runs.start + runs.length == self._folder.tokens[runs.row]
         if self.config.level == "document":
             eligible = whole & (runs.start == 0)
         else:
-            eligible = self._of_whole_characters(runs, whole)
+            eligible = self._of_whole_characters(runs, whole if ends else np.ones_like(whole))
         key = random_words(1, *self._key, epoch, "infilling")[0]
         states = mix(mix(self._folder.words[runs.row] ^ key) + runs.start.astype(np.uint64))
         forms = np.where(_uniform(states, 2) < self.config.spm_share, SPM, PSM)
         forms[~eligible | (_uniform(states, 1) >= self.config.rate)] = 0
         return forms.astype(np.int8), states
+
+    def make_room(self, runs: Runs, epoch: int, capacity: int) -> tuple[Runs, Integers]:
+        """Parts in two the last run that is drawn of each sample, where its form would reach
+        beyond the sample's `capacity` tokens; also which of the runs are such second parts.
+
+        The first part ends between two characters, as much earlier as the sample's forms are longer
+        at most.
+        """
+        drawn = self.draw(runs, epoch, ends=False)[0] != 0
+        last = np.flatnonzero(drawn)
+        last = last[np.append(np.diff(runs.sample[last]) != 0, True)[: len(last)]]
+        ends = np.cumsum(runs.length)
+        first = np.searchsorted(runs.sample, runs.sample[last])
+        before = ends[first] - runs.length[first]
+        forms = np.cumsum(drawn)
+        longer = (forms[last] - forms[first] + drawn[first]) * (self.reserve + 1)
+        left = runs.length[last] - np.maximum(ends[last] - before + longer - capacity, 0)
+        for _ in range(3):  # the longest character has four bytes, each a token at worst
+            left -= self._goes_on(runs.row[last], runs.start[last] + np.maximum(left, 1))
+        parted = (left > 0) & (left < runs.length[last])
+        last, left = last[parted], left[parted]
+        lengths = runs.length.copy()
+        lengths[last] = left
+        second = Runs(
+            runs.sample[last], runs.row[last], runs.start[last] + left, runs.length[last] - left
+        )
+        both = zip(runs._replace(length=lengths), second, strict=True)
+        return (
+            Runs(*(np.insert(one, last + 1, other) for one, other in both)),
+            last + np.arange(1, len(last) + 1),
+        )
 
     def form_sizes(self, runs: Runs) -> Integers:
         """Tokens of each run's form, cut by tokens."""
@@ -175,11 +211,17 @@ class Infiller:
         eligible = np.ones(len(runs.row), dtype=np.bool_)
         for asked, place in ((runs.start > 0, runs.start), (~whole, runs.start + runs.length)):
             which = np.flatnonzero(asked)
-            ids = np.empty(len(which), dtype=np.uint32)
-            ones = np.ones(len(which), dtype=np.int64)
-            self._folder.read(ids, np.arange(len(which)), runs.row[which], place[which], ones)
-            eligible[which] &= self._inside[ids] == 0
+            eligible[which] = eligible[which] & ~self._goes_on(runs.row[which], place[which])
         return eligible
+
+    def _goes_on(self, rows: Integers, places: Integers) -> npt.NDArray[np.bool_]:
+        """Whether these tokens of documents begin inside a UTF-8 character."""
+        places = np.minimum(places, self._folder.tokens[rows] - 1)
+        ids = np.empty(len(rows), dtype=np.uint32)
+        ones = np.ones(len(rows), dtype=np.int64)
+        self._folder.read(ids, np.arange(len(rows)), rows, places, ones)
+        found: npt.NDArray[np.bool_] = self._inside[ids] != 0
+        return found
 
 
 def _uniform(states: Words, counter: int) -> npt.NDArray[np.float64]:

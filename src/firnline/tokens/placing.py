@@ -58,7 +58,8 @@ class InfilledInSequences:
     """Samples whose runs are infilled one sequence at a time.
 
     By best fit: what is infilled takes of the sequence's padding. On end and cut (context level):
-    what infilling pushes off a sequence's end is left out in that epoch.
+    what infilling pushes off a sequence's end is left out in that epoch, and a run that reaches
+    there is infilled but for its last tokens.
     """
 
     def __init__(self, packed: Concatenated | BestFit, infiller: Infiller, length: int) -> None:
@@ -67,17 +68,14 @@ class InfilledInSequences:
 
     def place(self, epoch: int, numbers: Integers) -> Iterator[Placed]:
         """The epoch's samples of these numbers, in parts of neighbours."""
-        runs = self._packed.runs(epoch, numbers)
-        forms, states, texts, sizes = _draw(self._infiller, runs, epoch)
+        runs, capacity = self._packed.runs(epoch, numbers), self._length + 1
+        padded = isinstance(self._packed, BestFit)
+        plain = np.zeros(0, dtype=np.int64)
+        if not padded:
+            runs, plain = self._infiller.make_room(runs, epoch, capacity)
+        forms, states, texts, sizes = _draw(self._infiller, runs, epoch, plain)
         which = np.cumsum(forms != PLAIN) - 1
-        place_in_sequences(
-            runs.sample,
-            runs.length,
-            forms,
-            sizes,
-            self._length + 1,
-            isinstance(self._packed, BestFit),
-        )
+        place_in_sequences(runs.sample, runs.length, forms, sizes, capacity, padded)
         runs = runs._replace(length=np.minimum(runs.length, sizes))
         if texts is None:
             texts, which = _cut_now(self._infiller, runs, forms, states)
@@ -160,7 +158,8 @@ class InfilledInBlocks:
         begin = number * self._sequences * self._length
         end = begin + self._size(number) * self._length + 1
         runs = self._packed.cut(epoch, np.array([begin]), np.array([end]))
-        forms, states, texts, sizes = _draw(self._infiller, runs, epoch)
+        none = np.zeros(0, dtype=np.int64)
+        forms, states, texts, sizes = _draw(self._infiller, runs, epoch, none)
         which = np.cumsum(forms != PLAIN) - 1
         places = place_in_stream(runs.length, forms, sizes, self._length)
         return _Block(Placed(runs, sizes, forms, which, texts), states, places)
@@ -193,10 +192,14 @@ class InfilledInBlocks:
 
 
 def _draw(
-    infiller: Infiller, runs: Runs, epoch: int
+    infiller: Infiller, runs: Runs, epoch: int, plain: Integers
 ) -> tuple[Forms, Words, Texts | None, Integers]:
-    """Forms, states, texts of the drawn runs (None: cut them later) and sizes of the forms."""
+    """Forms, states, texts of the drawn runs (None: cut them later) and sizes of the forms.
+
+    The runs `plain` are not drawn.
+    """
     forms, states = infiller.draw(runs, epoch)
+    forms[plain] = PLAIN
     sizes = runs.length.copy()
     drawn = np.flatnonzero(forms)
     if infiller.config.cut == "token":

@@ -111,8 +111,9 @@ class Samples:
         key = (self.seed, self.phase)
         packed: Concatenated | BestFit
         if self.packing.method == "best_fit":
-            reserve = infiller.reserve if infiller else 0
             whole_only = infiller is None or infiller.config.level == "document"
+            # A part of a document ends in a token more.
+            reserve = infiller.reserve + (not whole_only) if infiller else 0
             packed = BestFit(index, length, key, reserve=reserve, whole_only=whole_only)
         else:
             packed = Concatenated(index, length, key)
