@@ -4,16 +4,19 @@ Both encode the same real code with the same tokenizer.json, each with all cores
 `Tokenizer.encode_batch` on an Arrow column, and the faster of `tokenizers`' two batch calls,
 `encode_batch_fast`, on a list of strings. The code is the Documents of `--documents`, or else the
 files of this Python installation, by language. Firnline encodes all of it, `tokenizers` a sample
-of its documents drawn by hash, the two in turn, 8 MB at a time; every id of the sample is compared.
+of its documents drawn by hash, or with `--all` every one; the two in turn, 8 MB at a time, so that
+memory does not grow with the corpus; every id of the sample is compared.
 gigatoken's cache of words is empty at the start. The rate of the `pack` stage, Parquet to token
 shards on disk, comes from the same run. The last line is a JSON object:
 
     vs_tokenizers       `pack` on all, from Parquet to shards, over `tokenizers` on the sample
     encode_vs_tokenizers  `Tokenizer.encode_batch` on all, over `tokenizers` on the sample
     ids_equal           whether every id of every document of the sample is equal
+    ids_equal_files, ids_equal_megabytes  how much that is; first_difference, a document's id
     ...                 and the figures beside them, in MB (10^6 bytes) of UTF-8 a second
 
-    python benchmarks/encode.py [--quick] [--documents FOLDER] [--sample-mb MB] [--tokenizer FOLDER]
+    python benchmarks/encode.py [--quick] [--documents FOLDER] [--sample-mb MB | --all]
+                                [--tokenizer FOLDER] [--vocabulary SIZE]
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import sysconfig
 import tempfile
 import time
@@ -63,6 +67,7 @@ def main() -> None:
     parser.add_argument(
         "--sample-mb", type=float, help="what tokenizers encodes; default 40 or all"
     )
+    parser.add_argument("--all", action="store_true", help="tokenizers encodes every document")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -79,7 +84,7 @@ def main() -> None:
             )
             train.run(config, documents, tokenizer)
         wanted = given.sample_mb or (40 if given.documents else megabytes)
-        result = compare(documents, tokenizer, min(1, wanted / megabytes))
+        result = compare(documents, tokenizer, 1 if given.all else min(1, wanted / megabytes))
         started = time.perf_counter()
         stats = pack.run(PACK, documents, tokenizer, folder / "tokens").stats
         elapsed = time.perf_counter() - started
@@ -93,6 +98,7 @@ def main() -> None:
         "bytes_per_token": stats["bytes_per_token"],
         "languages": {name: round(size, 2) for name, size in sorted(sizes.items())},
         "cores": cores(),
+        "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
     }
     print(json.dumps(result))
 
@@ -149,7 +155,8 @@ def compare(documents: Path, tokenizer: Path, share: float) -> dict[str, Any]:
     peer.encode_special_tokens = True
     for encode in (mine.encode_batch, peer.encode_batch_fast):
         encode(["x"])  # neither pays for imports and the start of threads
-    seconds, peer_seconds, size, peer_size, files, equal = 0.0, 0.0, 0, 0, 0, True
+    seconds, peer_seconds, size, peer_size, files = 0.0, 0.0, 0, 0, 0
+    different: str | None = None
     for chunk in _chunks(documents):
         column = chunk.column("content")
         started = time.perf_counter()
@@ -171,11 +178,13 @@ def compare(documents: Path, tokenizer: Path, share: float) -> dict[str, Any]:
         files += len(texts)
         for row, encoding in zip(chosen, encodings, strict=True):
             expected = np.array(encoding.ids, dtype=np.uint32)
-            equal &= bool(np.array_equal(ids[offsets[row] : offsets[row + 1]], expected))
+            if not np.array_equal(ids[offsets[row] : offsets[row + 1]], expected):
+                different = different or chunk.column("id")[row].as_py().hex()
     rate, peer_rate = size / 1e6 / seconds, peer_size / 1e6 / peer_seconds
     return {
         "encode_vs_tokenizers": round(rate / peer_rate, 1),
-        "ids_equal": equal,
+        "ids_equal": different is None,
+        "first_difference": different,
         "ids_equal_files": files,
         "ids_equal_megabytes": round(peer_size / 1e6, 1),
         "encode_mb_per_second": round(rate, 1),
