@@ -21,27 +21,30 @@ import typer.main
 from pydantic import BaseModel
 
 from firnline import recipe as recipes
-from firnline.cli import app
+from firnline.cli.options import app
+from firnline.corpus.stage import IngestConfig
 from firnline.curate.arrange import ArrangeConfig
 from firnline.curate.exposure import ExposureConfig
 from firnline.curate.redaction import SecretsConfig
 from firnline.curate.rulebook import RULES
+from firnline.curate.stage import CurateConfig
 from firnline.errors import FirnlineError
 from firnline.evaluation.stage import EvaluateConfig
+from firnline.quality.stage import AnnotateConfig
 from firnline.settings import make, merge, read_yaml
 from firnline.synthesis.stage import SynthesisConfig
 from firnline.tokens.extend import ExtendConfig
 from firnline.tokens.import_tokenizer import ImportConfig
+from firnline.tokens.pack import PackConfig
 from firnline.tokens.pairs import PairsConfig
+from firnline.tokens.train import TokenizerConfig
 from firnline.training.phase import PhaseConfig
 from firnline.training.schedule import Schedule
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PACKAGE = ROOT / "src" / "firnline"
-PROGRAM = typer.main.get_command(app)
-
-pytestmark = pytest.mark.skipif(not (ROOT / "docs").is_dir(), reason="needs a checkout")
+PROGRAM: Any = typer.main.get_command(app)
 
 
 class Fence(NamedTuple):
@@ -187,16 +190,16 @@ def firnline_commands() -> list[Command]:
 
 # A command whose settings are all those of one stage takes them with --set.
 SETTINGS: dict[str, type[BaseModel]] = {
-    "ingest": recipes.IngestConfig,
-    "curate": recipes.CurateConfig,
+    "ingest": IngestConfig,
+    "curate": CurateConfig,
     "contamination": ExposureConfig,
     "arrange": ArrangeConfig,
     "synthesize": SynthesisConfig,
-    "annotate": recipes.AnnotateConfig,
-    "tokenizer": recipes.TokenizerConfig,
+    "annotate": AnnotateConfig,
+    "tokenizer": TokenizerConfig,
     "import-tokenizer": ImportConfig,
     "extend-tokenizer": ExtendConfig,
-    "pack": recipes.PackConfig,
+    "pack": PackConfig,
     "pairs": PairsConfig,
     "train": PhaseConfig,
     "evaluate": EvaluateConfig,
@@ -211,7 +214,7 @@ def complaint(command: Command) -> str | None:
     name, *arguments = words
     if name.startswith("--"):
         return None if name in options(PROGRAM) else "no such option"
-    found = PROGRAM.commands.get(name)  # type: ignore[attr-defined]  # a group's
+    found = PROGRAM.commands.get(name)
     if found is None:
         return "no such command"
     try:
@@ -245,6 +248,7 @@ def recipe_complaint(arguments: list[str]) -> str | None:
 
 
 def options(command: Any) -> set[str]:
+    """The options that a command takes."""
     return {name for parameter in command.params for name in parameter.opts}
 
 
@@ -261,13 +265,13 @@ def test_commands_are_taken_by_the_program() -> None:
 
 def test_readme_names_every_command() -> None:
     named = {c.words[0] for c in firnline_commands() if c.page == PAGES[0]}
-    assert set(PROGRAM.commands) <= named  # type: ignore[attr-defined]
+    assert set(PROGRAM.commands) <= named
 
 
 def test_every_option_of_a_command_says_what_it_is() -> None:
     silent = [
         f"{name} {parameter.name}"
-        for name, command in PROGRAM.commands.items()  # type: ignore[attr-defined]
+        for name, command in PROGRAM.commands.items()
         for parameter in command.params
         if not getattr(parameter, "help", None) and parameter.name != "help"
     ]
@@ -280,7 +284,7 @@ FOREIGN = {"--signal", "--disable-usage-stats"}
 
 def test_options_named_alone_are_options_of_something() -> None:
     known = options(PROGRAM) | FOREIGN
-    for command in PROGRAM.commands.values():  # type: ignore[attr-defined]
+    for command in PROGRAM.commands.values():
         known |= options(command)
     for script in (ROOT / "benchmarks").glob("*.py"):
         known |= set(re.findall(r'"(--[a-z-]+)"', script.read_text()))
@@ -300,17 +304,17 @@ def test_packaged_recipes_are_described() -> None:
     assert all(f"`{name}`" in page for name in recipes.OVERLAYS)
 
 
+def test_rules_are_described() -> None:
+    page = (ROOT / "docs" / "rules.md").read_text()
+    assert not [rule.name for rule in RULES if f"`{rule.name}`" not in page]
+
+
 def benchmark_calls(page: Path) -> Iterator[tuple[str, str]]:
     """Names of benchmark scripts with what they are given; the README leaves their folder out."""
     for line in command_lines(page):
         yield from re.findall(r"(?<!/)benchmarks/(\w+\.py)([^#`]*)", line)
         if page == PAGES[0] and (match := re.fullmatch(r"(\w+\.py)( --.*)?", line)):
             yield match[1], match[2] or ""
-
-
-def test_rules_are_described() -> None:
-    page = (ROOT / "docs" / "rules.md").read_text()
-    assert not [rule.name for rule in RULES if f"`{rule.name}`" not in page]
 
 
 def test_benchmark_scripts_take_the_options_they_are_given() -> None:
