@@ -309,6 +309,17 @@ def test_rules_are_described() -> None:
     assert not [rule.name for rule in RULES if f"`{rule.name}`" not in page]
 
 
+def test_ledger_rules_of_sources_are_described() -> None:
+    """Rules are given as the beginning of a text: `problem="symlink"`, `f"too_large: {size}"`."""
+    pages = [ROOT / "docs" / name for name in ("ingest.md", "sources-adjacent.md")]
+    described = {code for page in pages for code in inline(page)}
+    given = r"(?:problem ?= ?|Error\(|return |problem\()f?\"([a-z_]+)[:\"]"
+    text = "".join(path.read_text() for path in (PACKAGE / "corpus").glob("*.py"))
+    rules = set(re.findall(given, text))
+    assert len(rules) > 20
+    assert not rules - described
+
+
 def benchmark_calls(page: Path) -> Iterator[tuple[str, str]]:
     """Names of benchmark scripts with what they are given; the README leaves their folder out."""
     for line in command_lines(page):
