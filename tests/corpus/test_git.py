@@ -178,6 +178,45 @@ def test_the_texts_of_a_reuse_repository_are_its_license_by_every_way_in(tmp_pat
     assert {row["license"] for row in rows(out, "data")} == {"GPL-2.0-only AND MIT"}
 
 
+def test_a_license_file_further_down_holds_with_what_is_above_it(tmp_path: Path) -> None:
+    mit = "Permission is hereby granted, free of charge, to any person obtaining a copy.\n" + (
+        "The above copyright notice and this permission notice shall be included.\n"
+    )
+    gpl = "GNU GENERAL PUBLIC LICENSE\nVersion 3, 29 June 2007\n"
+    texts = {
+        "LICENSE": mit,
+        "ee/LICENSE": "The Enterprise License. Ask us.\n" * 20,
+        "ee/inner/LICENSE": mit,  # what is unclear above stays unclear
+        "lib/gpl/COPYING": gpl,
+        "lib/same/LICENSE.txt": mit,
+        "lib/apache/LICENSE-APACHE": "Apache License\nVersion 2.0, January 2004\n",
+        "doc/LICENSE": "See the LICENSE file at the top.\n",
+        "src/license.py": "GNU GENERAL PUBLIC LICENSE\nVersion 3\n",
+    }
+    expected = {
+        "x.py": "MIT",
+        "ee/x.py": None,
+        "ee/inner/x.py": None,
+        "lib/x.py": "MIT",
+        "lib/gpl/x.py": "MIT AND GPL-3.0-only",
+        "lib/gpl/deep/er/x.py": "MIT AND GPL-3.0-only",
+        "lib/same/x.py": "MIT",
+        "lib/apache/x.py": "MIT AND Apache-2.0",
+        "doc/x.py": "MIT",
+        "src/x.py": "MIT",
+    }
+    repo = make(tmp_path / "all" / "repo", texts | {path: f"x = {path!r}\n" for path in expected})
+    sources: list[dict[str, object]] = [{"path": repo}, {"kind": "directory", "path": repo.parent}]
+    for suffix in ("tar.gz", "zip"):
+        name = str(tmp_path / f"repo.{suffix}")
+        git(repo, "archive", "--prefix=repo/", "-o", name, "HEAD")
+        sources.append({"kind": "archive", "path": name})
+    for number, source in enumerate(sources):
+        out = ingest(tmp_path / f"out{number}", source)
+        found = {row["path"]: row["license"] for row in rows(out, "data")}
+        assert {path: found[path] for path in expected} == expected
+
+
 @pytest.mark.parametrize(("key", "value"), [("objectformat", "sha256"), ("refstorage", "reftable")])
 def test_forms_that_libgit2_does_not_read_are_named(tmp_path: Path, key: str, value: str) -> None:
     repo = make(tmp_path / "repo", {"a.py": "x = 1\n"})

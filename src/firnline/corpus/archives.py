@@ -94,7 +94,7 @@ class Archive:
             repo=package.repo,
             revision=package.revision,
             path=path,
-            license=package.license,
+            license=package.license_of(path),
             size=member.size,
             content=member.content,
             created=None if constant else self.blob.true_time(member.modified),

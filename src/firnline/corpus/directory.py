@@ -39,7 +39,8 @@ class DirectorySource(BaseModel):
                 loose.append(entry_of(str(root), item.name))
             elif item.name not in SKIPPED_FOLDERS:
                 folder = Path(item.path)
-                yield from _repository(folder, item.name).cut(walk(folder))
+                repository = _repository(folder, item.name)
+                yield from repository.cut(walk(folder, license=repository.license))
         yield from _repository(root, root.resolve().name).cut(loose)
 
 

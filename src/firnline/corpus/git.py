@@ -14,9 +14,9 @@ from typing import Literal
 import pygit2
 from pydantic import BaseModel, ConfigDict
 
-from firnline.corpus import licenses
+from firnline.corpus import folder_licenses, licenses
 from firnline.corpus.damage import one_line
-from firnline.corpus.listing import Entry, Listing
+from firnline.corpus.listing import REPOSITORY, Entry, Listing
 from firnline.corpus.parts import Found, Limits, as_text
 from firnline.errors import FirnlineError
 
@@ -67,7 +67,7 @@ class GitSource(BaseModel):
                 root=git.path,
                 created=true_time(commit.commit_time),
             )
-            yield from listing.cut(_entries(git, tree))
+            yield from listing.cut(_entries(git, tree, listing.license))
 
 
 class GitListing(Listing):
@@ -236,25 +236,40 @@ def _folder_name(path: Path) -> str:
     return as_text(folder.name.removesuffix(".git") or folder.name)
 
 
-def _entries(git: pygit2.Repository, tree: str) -> Iterator[Entry]:
+def _entries(git: pygit2.Repository, tree: str, license: str | None) -> Iterator[Entry]:
     """Files of a tree, each folder's before those of the folders below it."""
-    stack = [(tree, "")]
+    stack = [(tree, "", license)]
     while stack:
-        oid, prefix = stack.pop()
+        oid, prefix, above = stack.pop()
         try:
             items = list(git[oid])
         except (KeyError, pygit2.GitError):
             problem = f"unreadable: git tree {oid} is missing"
             yield Entry(prefix.rstrip("/"), oid, 0, problem=problem)
             continue
+        if prefix:
+            above = folder_licenses.within(above, list(_told(items)))
+        own = REPOSITORY if above == license else folder_licenses.stated(above)
         deeper = []
         for item in items:
             path = prefix + item.raw_name.decode("utf-8", "backslashreplace")
             if item.filemode == pygit2.enums.FileMode.TREE:
-                deeper.append((str(item.id), path + "/"))
+                deeper.append((str(item.id), path + "/", above))
             else:
-                yield _entry(git, item, path)
+                yield _entry(git, item, path)._replace(license=own)
         stack.extend(reversed(deeper))
+
+
+def _told(items: list[pygit2.Object]) -> Iterator[folder_licenses.Told]:
+    """What the license files among a folder's items say; those that cannot be read say nothing."""
+    for item in items:
+        name = item.raw_name.decode("utf-8", "backslashreplace")
+        if folder_licenses.tells(name) and item.filemode != pygit2.enums.FileMode.LINK:
+            try:
+                if isinstance(item, pygit2.Blob) and item.size <= _MANIFEST_BYTES:
+                    yield folder_licenses.read(name, item.data)
+            except (KeyError, pygit2.GitError):
+                continue  # the ledger names what is missing
 
 
 def _entry(git: pygit2.Repository, item: pygit2.Object, path: str) -> Entry:

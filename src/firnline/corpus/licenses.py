@@ -21,6 +21,8 @@ __all__ = [
     "from_text",
     "is_license_file",
     "of_repository",
+    "of_texts",
+    "same_licenses",
     "tells",
 ]
 
@@ -85,13 +87,12 @@ def of_repository(files: Iterable[tuple[str, bytes]]) -> str | None:
             spdx = from_text(text) or from_name(text)
             texts.extend([(PurePosixPath(path).name, spdx)] if spdx else [])
     said = _joined("AND", declared)
-    written = _of_texts(texts)
+    written = of_texts(texts)
     if said is None or written is None:
         return said or written or _joined("AND", reuse)
     if said == "BSD-3-Clause" and written.startswith("BSD-"):
         return written  # a bare `BSD` is read as three clauses; the text knows
-    named = {_family(name) for name in ids(said)}
-    if all(_family(name) in named for name in ids(written)):
+    if same_licenses(said, written):
         return said
     return _joined("AND", [said, written])
 
@@ -126,7 +127,8 @@ def from_metadata(expression: str | None, classifiers: list[str], free: str | No
     return _joined("OR", sharp) or stated or _joined("OR", named)
 
 
-def _of_texts(texts: list[tuple[str, str]]) -> str | None:
+def of_texts(texts: list[tuple[str, str]]) -> str | None:
+    """What license files of one folder, by name and SPDX id, say together."""
     spdx = [name for _, name in texts]
     if any(name.startswith("LGPL") for name in spdx):
         spdx = [name for name in spdx if not name.startswith("GPL")]
@@ -144,6 +146,12 @@ def _joined(sign: str, expressions: list[str]) -> str | None:
     if not expressions:
         return None
     return canonical(f" {sign} ".join(f"({one})" for one in dict.fromkeys(expressions)))
+
+
+def same_licenses(known: str, other: str) -> bool:
+    """Whether `other` names no license beyond those of `known`, `-only` or `-or-later` alike."""
+    named = {_family(name) for name in ids(known)}
+    return all(_family(name) in named for name in ids(other))
 
 
 def _family(spdx: str) -> str:

@@ -10,11 +10,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from firnline.corpus import licenses
+from firnline.corpus import folder_licenses, licenses
 from firnline.corpus.parts import MAX_FILE_MIB, Found, Limits, as_text, refusal
 from firnline.languages import detect
 
 SKIPPED_FOLDERS = frozenset({".git", ".hg", ".svn", "__pycache__"})
+REPOSITORY = ""
 _PART_BYTES = 1 << 20
 _PART_FILES = 512
 
@@ -23,7 +24,8 @@ class Entry(NamedTuple):
     """One file as listed: path in the repository, where to read it, size in bytes.
 
     `changed` is its modification time in nanoseconds where the source has one. `problem` is a
-    ledger rule for what is not to be read at all (a symbolic link, a device).
+    ledger rule for what is not to be read at all (a symbolic link, a device). `license` is that of
+    its folder where it is another than the repository's, else REPOSITORY.
     """
 
     path: str
@@ -31,6 +33,7 @@ class Entry(NamedTuple):
     size: int
     changed: int = 0
     problem: str | None = None
+    license: str | None = REPOSITORY
 
     @property
     def weight(self) -> int:
@@ -62,6 +65,7 @@ class Listing:
         digest.update(f"{self.name}\0{self.license}\0{self.created}\0".encode())
         for entry in self.entries:
             row = f"{entry.path}\0{entry.locator}\0{entry.size}\0{entry.changed}\0{entry.problem}\0"
+            row += f"{entry.license}\0"
             digest.update(row.encode("utf-8", "surrogateescape"))
         return digest.hexdigest()
 
@@ -97,7 +101,7 @@ class Listing:
                 repo=self.repo,
                 revision=self.revision,
                 path=entry.path,
-                license=self.license,
+                license=self.license if entry.license == REPOSITORY else entry.license,
                 size=entry.size,
                 content=content,
                 created=self.created,
@@ -122,15 +126,18 @@ class Listing:
             os.close(descriptor)
 
 
-def walk(root: Path, skipped: frozenset[str] = frozenset()) -> Iterator[Entry]:
+def walk(
+    root: Path, skipped: frozenset[str] = frozenset(), license: str | None = REPOSITORY
+) -> Iterator[Entry]:
     """Files below `root` in a fixed order, links and devices as entries with a problem.
 
-    A folder's files come before those of the folders in it. Memory is a folder's names.
+    A folder's files come before those of the folders in it. Memory is a folder's names. Where the
+    repository's `license` is given, license files of folders below its top are read.
     """
     top = str(root)
-    stack = [""]
+    stack = [("", license)]
     while stack:
-        prefix = stack.pop()
+        prefix, above = stack.pop()
         files, folders = [], []
         try:
             with os.scandir(f"{top}/{prefix}") as items:
@@ -143,9 +150,14 @@ def walk(root: Path, skipped: frozenset[str] = frozenset()) -> Iterator[Entry]:
             locator = prefix.rstrip("/") or "."
             yield Entry(as_text(locator), locator, 0, problem=f"unreadable: {error.strerror}")
             continue
+        if prefix and license != REPOSITORY:
+            texts = _read_all(top, [prefix + name for name in files if folder_licenses.tells(name)])
+            above = folder_licenses.within(above, [folder_licenses.read(*text) for text in texts])
+        own = REPOSITORY if above == license else folder_licenses.stated(above)
         for name in sorted(files, key=os.fsencode):
-            yield entry_of(top, prefix + name)
-        stack.extend(f"{prefix}{name}/" for name in sorted(folders, key=os.fsencode, reverse=True))
+            yield entry_of(top, prefix + name)._replace(license=own)
+        folders.sort(key=os.fsencode, reverse=True)
+        stack.extend((f"{prefix}{name}/", above) for name in folders)
 
 
 def entry_of(root: str, locator: str) -> Entry:
@@ -164,7 +176,6 @@ def entry_of(root: str, locator: str) -> Entry:
 
 def folder_license(root: Path) -> str | None:
     """The SPDX expression of the license files and manifests at the top of a folder."""
-    files = []
     try:
         names = [path.name for path in root.iterdir()]
         for below in licenses.FOLDERS:
@@ -172,12 +183,18 @@ def folder_license(root: Path) -> str | None:
                 names += [f"{below}/{path.name}" for path in (root / below).iterdir()]
     except OSError:
         return None  # the walk names the folder that cannot be listed
-    for name in filter(licenses.tells, names):
-        entry = entry_of(str(root), name)
+    return licenses.of_repository(_read_all(str(root), filter(licenses.tells, names)))
+
+
+def _read_all(root: str, locators: Iterable[str]) -> list[tuple[str, bytes]]:
+    """(name, content) of the files that can be read."""
+    files = []
+    for locator in locators:
+        entry = entry_of(root, locator)
         if entry.problem is None:
             try:
-                content = Listing("", "", "", None, str(root)).read(entry, licenses.READ_BYTES)
+                content = Listing("", "", "", None, root).read(entry, licenses.READ_BYTES)
             except OSError:
                 continue  # the ledger names the unreadable file when its shard is read
-            files.append((as_text(name), content))
-    return licenses.of_repository(files)
+            files.append((as_text(locator), content))
+    return files

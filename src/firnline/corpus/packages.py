@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from email.parser import HeaderParser
 from typing import Any
 
-from firnline.corpus import licenses
+from firnline.corpus import folder_licenses, licenses
 from firnline.corpus.members import Member
 
 ARCHIVE_SUFFIXES = (
@@ -36,16 +37,33 @@ _DEBIAN = re.compile(r"([a-z0-9][a-z0-9+.-]+)_(\d[^_]*?)(?:\.orig(?:-[\w-]+)?|\.
 
 @dataclass(frozen=True)
 class Package:
-    """`top` is the one folder that holds every member, without a slash; empty where none does."""
+    """`top` is the one folder that holds every member, without a slash; empty where none does.
+
+    `folders` are those below it that have license files, with the license that holds in them.
+    """
 
     repo: str
     revision: str
     license: str | None
     top: str
+    folders: Mapping[str, str | None] = field(default_factory=dict)
+
+    def license_of(self, path: str) -> str | None:
+        """The license of a member whose path has no `top` before it."""
+        folder = path.rpartition("/")[0] if self.folders else ""
+        while folder:
+            if folder in self.folders:
+                return folder_licenses.stated(self.folders[folder])
+            folder = folder.rpartition("/")[0]
+        return self.license
 
 
 def tells(path: str) -> bool:
-    """Whether a member may tell the package's name, version or license."""
+    """Whether a member may tell the package's name, version or license, or its folder's license."""
+    return folder_licenses.tells(path.rpartition("/")[2]) or _tells_package(path)
+
+
+def _tells_package(path: str) -> bool:
     parts = path.split("/")
     name = parts[-1]
     if len(parts) > 3:
@@ -62,6 +80,7 @@ def survey(file_name: str, members: Iterable[Member]) -> Package:
     manifests and license files at the top say together.
     """
     texts: dict[str, str] = {}
+    told: dict[str, list[folder_licenses.Told]] = defaultdict(list)
     commit = ""
     tops: set[str] = set()
     for member in members:
@@ -73,7 +92,10 @@ def survey(file_name: str, members: Iterable[Member]) -> Package:
             continue
         if len(tops) < 2 and not (member.problem or "").startswith("unsafe_path"):
             tops.add(member.path.split("/", 1)[0] if "/" in member.path else "")
-        if member.content is not None and tells(member.path) and len(texts) < _MOST_TEXTS:
+        above, _, name = member.path.rpartition("/")
+        if member.content is not None and folder_licenses.tells(name):
+            told[above].append(folder_licenses.read(name, member.content))
+        if member.content is not None and _tells_package(member.path) and len(texts) < _MOST_TEXTS:
             content = member.content[: licenses.READ_BYTES]
             texts[member.path] = content.decode("utf-8", "replace")
     top = next(iter(tops)) if len(tops) == 1 else ""
@@ -93,7 +115,23 @@ def survey(file_name: str, members: Iterable[Member]) -> Package:
         match = _VERSIONED.fullmatch(top) or _VERSIONED.fullmatch(stem)
         whole = f"{folder}{slash}{stem}"
         named = (match[1], match[2], None) if match else (whole, "", None)
-    return Package(named[0], named[1], _license(own) or spdx, top)
+    license = _license(own) or spdx
+    return Package(named[0], named[1], license, top, _folders(license, below, told))
+
+
+def _folders(
+    license: str | None, below: str, told: Mapping[str, list[folder_licenses.Told]]
+) -> dict[str, str | None]:
+    """The licenses of the folders below the top that have license files."""
+    found: dict[str, str | None] = {}
+    for path in sorted(told):
+        folder = f"{path}/".removeprefix(below).rstrip("/")
+        above, outer = license, folder.rpartition("/")[0]
+        while outer and outer not in found:
+            outer = outer.rpartition("/")[0]
+        if folder:
+            found[folder] = folder_licenses.within(found.get(outer, above), told[path])
+    return found
 
 
 def _stem(file_name: str) -> str:
