@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import pytest
 import typer.main
@@ -30,6 +30,8 @@ from firnline.curate.rulebook import RULES
 from firnline.curate.stage import CurateConfig
 from firnline.errors import FirnlineError
 from firnline.evaluation.stage import EvaluateConfig
+from firnline.model.config import ModelConfig
+from firnline.phases import PhaseData
 from firnline.quality.stage import AnnotateConfig
 from firnline.settings import make, merge, read_yaml
 from firnline.synthesis.stage import SynthesisConfig
@@ -302,6 +304,32 @@ def test_packaged_recipes_are_described() -> None:
     missing = [name for name in recipes.packaged() if f"| `{name}` |" not in page]
     assert not missing
     assert all(f"`{name}`" in page for name in recipes.OVERLAYS)
+
+
+def fields(config: type[BaseModel], leave_out: set[str]) -> Iterator[str]:
+    """Names of a config's settings and of the settings inside them."""
+    for name, field in config.model_fields.items():
+        if name in leave_out:
+            continue
+        yield name
+        waiting = [field.annotation]
+        while waiting:
+            kind = waiting.pop()
+            if inspect.isclass(kind) and issubclass(kind, BaseModel):
+                yield from fields(kind, leave_out)
+            waiting += get_args(kind)
+
+
+def test_every_setting_is_named_on_a_page() -> None:
+    named = set()
+    for page in PAGES:
+        code = " ".join([*inline(page), *(fence.text for fence in fences(page))])
+        named |= set(re.findall(r"\w+", code))
+    configs = {*SETTINGS.values(), PhaseData, PhaseConfig, ModelConfig}
+    # Objectives are classes of their own, which their page describes.
+    settings = {name for config in configs for name in fields(config, {"objective"})}
+    assert len(settings) > 150
+    assert not settings - named
 
 
 def test_rules_are_described() -> None:
