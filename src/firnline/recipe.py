@@ -302,7 +302,7 @@ class _Reader:
             objective = None
             if shares := _over(_named(common["objective"]), values, "objective", _named):
                 objective = self._make(f"{key}.objective", Objectives, shares)
-            if data and training and packing:
+            if data and training and packing and (objective or not shares):
                 phases.append(Phase(str(name), data, training, packing, infilling, objective))
         return phases
 

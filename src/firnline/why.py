@@ -21,6 +21,7 @@ from firnline.errors import FirnlineError
 from firnline.inputs import DATA, PAIRS, TOKENS, PhaseInputs, PhaseRecord
 from firnline.progress import say
 from firnline.stage import fingerprint
+from firnline.tokens.folder import read_settings
 from firnline.tokens.infilling import InfillingConfig
 from firnline.tokens.mixture import SourceConfig
 from firnline.tokens.packing import PackingConfig
@@ -73,7 +74,7 @@ def why(run: Path, wanted: str) -> list[Row]:
     phases = list(_phases(run))
     folders = {folder for phase in phases for folder in phase.tokens.values()}
     folders |= {index.parent for index in run.glob("*/index.parquet")}
-    for index in sorted(folder / "index.parquet" for folder in folders):
+    for index in sorted(folder / "index.parquet" for folder in folders if not _labels(folder)):
         there = parquet_file(index).schema_arrow.names
         columns = ["id", "language", "tokens", "bytes", *({"header"} & set(there))]
         for row in _rows(index, columns, keys):
@@ -163,6 +164,11 @@ def _of_objectives(given: PhaseInputs, samples: npt.NDArray[np.int64]) -> list[R
         names = {row["id"]: row for row in _rows(folder / "index.parquet", _NAMES, keys)}
         rows += [{**about, **row, **names[row["id"]]} for row in found]
     return rows
+
+
+def _labels(folder: Path) -> bool:
+    """Whether the numbers of a folder are labels beside tokens."""
+    return bool(read_settings(folder).get("labels"))
 
 
 def _documents(run: Path, folder: Path, keys: pa.Array) -> dict[bytes, Row]:

@@ -120,7 +120,7 @@ class MaskedIdentifiers(Objective):
     def batch(self, first: int, count: int) -> Tensors:
         """inputs [count, input_length]; targets [count, target_length].
 
-        A sample without identifiers has no targets.
+        Of a sample without identifiers the target is the end alone.
         """
         batch = self.samples.batch(first, count)
         ids = self.tokens(batch, self.length + 1)
@@ -139,6 +139,7 @@ class MaskedIdentifiers(Objective):
             inputs,
             targets,
         )
+        targets[(targets == IGNORE).all(1), 0] = self.vocabulary.end
         return tensors(inputs=inputs, targets=targets)
 
     def loss(self, model: nn.Module, batch: Tensors) -> Loss:
@@ -166,10 +167,15 @@ class IdentifierTagging(Objective):
 
     def batch(self, first: int, count: int) -> Tensors:
         """inputs [count, sequence_length]; targets, alike, are 1, 0, or IGNORE for what is no
-        code."""
+        code.
+
+        Where a sample holds no code, its first token is told to be no identifier: no step may be
+        without a target.
+        """
         batch = self.samples.batch(first, count)
         labels = labels_of(self, self.labels, batch, first, self.length)
         targets = np.where(labels & CODE, (labels & NUMBER != 0).astype(np.int64), IGNORE)
+        targets[(targets == IGNORE).all(1), 0] = 0
         return tensors(inputs=self.tokens(batch, self.length), targets=targets)
 
     def loss(self, model: nn.Module, batch: Tensors) -> Loss:
