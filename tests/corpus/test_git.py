@@ -190,6 +190,9 @@ def test_a_license_file_further_down_holds_with_what_is_above_it(tmp_path: Path)
         "lib/gpl/COPYING": gpl,
         "lib/same/LICENSE.txt": mit,
         "lib/apache/LICENSE-APACHE": "Apache License\nVersion 2.0, January 2004\n",
+        "lib/choice/COPYING": "Under the MIT and Apache licenses. Choose either.\n",
+        "lib/choice/LICENSE-MIT": mit,
+        "lib/closed/LICENSE": "For customers.\n",
         "doc/LICENSE": "See the LICENSE file at the top.\n",
         "src/license.py": "GNU GENERAL PUBLIC LICENSE\nVersion 3\n",
     }
@@ -202,6 +205,8 @@ def test_a_license_file_further_down_holds_with_what_is_above_it(tmp_path: Path)
         "lib/gpl/deep/er/x.py": "MIT AND GPL-3.0-only",
         "lib/same/x.py": "MIT",
         "lib/apache/x.py": "MIT AND Apache-2.0",
+        "lib/choice/x.py": "MIT",
+        "lib/closed/x.py": None,
         "doc/x.py": "MIT",
         "src/x.py": "MIT",
     }

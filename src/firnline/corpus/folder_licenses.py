@@ -22,10 +22,11 @@ _NAME = re.compile(
     r"(?:\.(?:txt|md|rst))?|copying(?:\.(?:lesser|lib))?(?:\.(?:txt|md))?"
 )
 _POINTER = re.compile(r"(?is)\b(?:see|refer|same|root|top)\b.*\b(?:licen[cs]e|copying)")
-_POINTER_CHARACTERS = 300
+_SHORT_CHARACTERS = 300
+_SHORT = "short"  # unclear, unless another file of the folder tells: `dual-licensed, choose either`
 
 Told = tuple[str, str]
-"""The name of a license file and what it says: an SPDX id, UNCLEAR, or nothing of its own."""
+"""The name of a license file and what it says: SPDX, that it is unclear, nothing of its own."""
 
 
 def tells(name: str) -> bool:
@@ -36,17 +37,20 @@ def tells(name: str) -> bool:
 def read(name: str, content: bytes) -> Told:
     """What a license file says; nothing where it is empty or points to another one."""
     text = content[:READ_BYTES].decode("utf-8-sig", "replace").strip()
-    if not text or (len(text) < _POINTER_CHARACTERS and _POINTER.search(text)):
-        return name, from_text(text) or ""
-    return name, from_text(text) or UNCLEAR
+    if says := from_text(text):
+        return name, says
+    if len(text) >= _SHORT_CHARACTERS:
+        return name, UNCLEAR
+    return name, "" if not text or _POINTER.search(text) else _SHORT
 
 
 def within(above: str | None, told: Sequence[Told]) -> str | None:
     """The license of a folder with these files below one under `above`: SPDX, UNCLEAR or None."""
-    texts = sorted((name, says) for name, says in told if says)
-    if not texts or above == UNCLEAR:
+    texts = sorted((name, says) for name, says in told if says not in ("", _SHORT))
+    short = any(says == _SHORT for _, says in told)
+    if above == UNCLEAR or not (texts or short):
         return above
-    if any(says == UNCLEAR for _, says in texts):
+    if not texts or any(says == UNCLEAR for _, says in texts):
         return UNCLEAR
     own = of_texts(texts)
     if own is None or above is None:
