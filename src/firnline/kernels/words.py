@@ -17,8 +17,8 @@ Numbers = NDArray[np.int64]
 
 # Class of the second to last byte of a character, and of all but the first byte of a token.
 INSIDE = 1 << 15
-# Each byte of a text is written as the letter U+0100 + byte, two bytes of UTF-8.
-LETTERS = 0x100
+# Each byte of a text is written as two letters: one of A to P, one of a to p.
+HIGH, LOW = ord("A"), ord("a")
 BREAK = 0x0A  # stands between two words
 
 
@@ -32,7 +32,7 @@ def spell_words(
     out: Bytes,
     out_offsets: Numbers,
 ) -> None:
-    """Writes the words of each text to `out`, letters for bytes and a break between two words.
+    """Writes the words of each text to `out`, two letters for a byte, a break between two words.
 
     `classes` has the bits of each code point. A row of `steps` is one split: the bit of the class,
     the bit of what may stand once before it (0: nothing), whether it takes a run, and whether it
@@ -48,7 +48,7 @@ def spell_words(
     token, written = 0, 0
     for text in range(len(offsets) - 1):
         start, size = offsets[text], offsets[text + 1] - offsets[text]
-        _classify(data[start : start + size], classes, kinds)
+        held = _classify(data[start : start + size], classes, kinds)
         begins[: size + 1] = False
         while token < len(tokens) and tokens[token, 0] < start + size:
             first, last = tokens[token, 0] - start, tokens[token, 1] - start
@@ -57,25 +57,27 @@ def spell_words(
             kinds[first + 1 : last] = INSIDE
             token += 1
         for step in range(len(steps)):
-            _isolate(kinds, size, steps[step], begins)
+            if held & steps[step, 0]:
+                _isolate(kinds, size, steps[step], begins)
         for at in range(size):
             if begins[at] and at:
                 out[written] = BREAK
                 written += 1
-            out[written] = 0xC4 + (data[start + at] >> 6)
-            out[written + 1] = 0x80 | (data[start + at] & 0x3F)
+            out[written] = HIGH + (data[start + at] >> 4)
+            out[written + 1] = LOW + (data[start + at] & 15)
             written += 2
         out_offsets[text + 1] = written
 
 
 @kernel
-def _classify(data: Bytes, classes: Classes, kinds: Classes) -> None:
-    """The class of each character, at its first byte."""
-    at = 0
+def _classify(data: Bytes, classes: Classes, kinds: Classes) -> int:
+    """Writes the class of each character, at its first byte; returns the bits of all."""
+    at, held = 0, 0
     while at < len(data):
         byte = np.int64(data[at])
         if byte < 0x80:
             kinds[at] = classes[byte]
+            held |= classes[byte]
             at += 1
             continue
         size = 2 if byte < 0xE0 else 3 if byte < 0xF0 else 4
@@ -84,7 +86,9 @@ def _classify(data: Bytes, classes: Classes, kinds: Classes) -> None:
             point = (point << 6) | (data[more] & 0x3F)
             kinds[more] = INSIDE
         kinds[at] = classes[point]
+        held |= classes[point]
         at += size
+    return held
 
 
 @kernel
@@ -104,6 +108,24 @@ def _isolate(kinds: Classes, size: int, step: Numbers, begins: NDArray[np.bool_]
         if not to_end or after == size or begins[after]:
             begins[start] = begins[after] = True
         at = after
+
+
+@kernel
+def drop_breaks(
+    ids: NDArray[np.uint32],
+    offsets: Numbers,
+    names: NDArray[np.uint32],
+    out: NDArray[np.uint32],
+    out_offsets: Numbers,
+) -> None:
+    """Writes the name of each id that is no break, and where each text then ends."""
+    written = 0
+    for text in range(len(offsets) - 1):
+        for at in range(offsets[text], offsets[text + 1]):
+            if ids[at] != BREAK:
+                out[written] = names[ids[at]]
+                written += 1
+        out_offsets[text + 1] = written
 
 
 @kernel

@@ -155,8 +155,8 @@ class Spaces(Alone):
 class Words:
     """For pre-tokenizers that are simple splits in a row (DeepSeek-Coder).
 
-    The words are cut by a kernel and spelled in letters, one for each byte, with line breaks
-    between them. gigatoken's vocabulary is spelled likewise, after merges that make the letters.
+    The words are cut by a kernel and spelled in letters, two for each byte, with line breaks
+    between them. gigatoken's vocabulary is spelled likewise, after merges that make the pairs.
     """
 
     def __init__(self, settings: Settings, _: object = None) -> None:
@@ -179,9 +179,9 @@ class Words:
         tokens = _occurrences(data, offsets, self._tokens)
         kernels.spell_words(data, offsets, self._classes, self._steps, tokens, out, ends)
         ids, offsets = self._plain.encode_bytes(out, ends, parallel)
-        words = ids != kernels.BREAK
-        before = np.concatenate(([0], np.cumsum(words)))
-        return self._ids[ids[words]], before[offsets]
+        named, named_offsets = np.empty(len(ids), dtype=np.uint32), np.zeros_like(offsets)
+        kernels.drop_breaks(ids, offsets, self._ids, named, named_offsets)
+        return named[: named_offsets[-1]], named_offsets
 
 
 def _in_known_words(settings: Settings) -> dict[str, Any]:
@@ -245,8 +245,7 @@ def _in_letters(settings: Settings) -> tuple[dict[str, Any], Ids]:
     character = {byte: text for text, byte in byte_of.items()}
 
     def letter(byte: int) -> list[str]:
-        """Two bytes of UTF-8, as byte-level BPE writes them."""
-        return [character[part] for part in chr(kernels.LETTERS + byte).encode()]
+        return [chr(kernels.HIGH + (byte >> 4)), chr(kernels.LOW + (byte & 15))]
 
     letters = {text: "".join(letter(byte)) for text, byte in byte_of.items()}
 
@@ -276,7 +275,7 @@ def _in_letters(settings: Settings) -> tuple[dict[str, Any], Ids]:
                 add(token)
     added = []
     for token in settings["added_tokens"]:
-        content = "".join(chr(kernels.LETTERS + byte) for byte in token["content"].encode())
+        content = "".join("".join(letter(byte)) for byte in token["content"].encode())
         added.append(_added(content, len(ids)))
         ids.append(token["id"])
     model = {**model, "vocab": vocabulary, "merges": merges}
