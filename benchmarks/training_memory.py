@@ -1,12 +1,13 @@
-"""Peak host memory of each rank of a phase: while its model is built, over its steps, at its end.
+"""Peak host memory of each rank while a model gets its weights, and while it is saved.
 
-`python benchmarks/training_memory.py --ranks 2` trains a preset for a few small steps on CPU ranks
-over gloo and prints a line for each rank and a line of JSON. Figures are MB of VmHWM, the most that
-was resident since the process began, above what it held before the phase (`start`: Python, PyTorch
-and this package): `built` before the first step, `stepped` before the last one, `end` after the
-checkpoint is written. `shards` is the rank's part of the weights in float32.
+`python benchmarks/training_memory.py --ranks 2` does it with a preset on CPU ranks over gloo, and
+prints a line for each rank and a line of JSON. Figures are MB, peaks of what was resident (VmHWM,
+which `/proc/self/clear_refs` sets back) above what was before:
 
-`--init FOLDER` starts from a checkpoint instead of the seed, `--save FOLDER` leaves one.
+- `build`: the model built, sharded and given its weights, from the seed or from `--init FOLDER`;
+- `save`: its checkpoint written, above the shards that are there.
+
+`shards` is a rank's part of the weights in float32.
 """
 
 from __future__ import annotations
@@ -14,103 +15,84 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-import numpy as np
-
-import firnline.training.loop  # noqa: F401  # before the memory of the start is read
-from firnline.batch import Batch
+from firnline.model import checkpoint
 from firnline.model.config import parameter_count
 from firnline.model.presets import PRESETS
+from firnline.training.distributed import join
+from firnline.training.parallel import parallelise
 from firnline.training.phase import PhaseConfig
 from firnline.training.schedule import Schedule
-from firnline.training.stage import run
-
-LENGTH, STEPS = 16, 3
 
 
-class Memory:
-    """Samples of zeros, one a rank and step; notes the peak at the first and the last."""
+class Peak:
+    """The most that was resident since this was made, above what was then."""
 
-    def __init__(self, ranks: int) -> None:
-        self.ranks, self.peaks = ranks, {"start": peak_mb()}
+    def __init__(self) -> None:
+        Path("/proc/self/clear_refs").write_text("5")
+        self.before = status_mb("VmRSS")
 
-    def batch(self, start: int, count: int) -> Batch:
-        self.peaks.setdefault("built", peak_mb())
-        if start >= (STEPS - 1) * self.ranks:
-            self.peaks.setdefault("stepped", peak_mb())
-        return Batch(np.zeros((count, LENGTH + 1), np.int64), None)
-
-    def epochs(self, samples: int) -> dict[str, float]:
-        return {"zeros": float(samples)}
+    def mb(self) -> int:
+        return round(status_mb("VmHWM") - self.before)
 
 
-def peak_mb() -> float:
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) * 1024 / 1e6
-    raise RuntimeError("/proc/self/status has no VmHWM")
+def status_mb(key: str) -> float:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    (line,) = (line for line in lines if line.startswith(f"{key}:"))
+    return int(line.split()[1]) * 1024 / 1e6
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--ranks", type=int, default=2)
     parser.add_argument("--preset", default="ladder-200m")
-    parser.add_argument("--init", type=Path)
-    parser.add_argument("--save", type=Path)
-    parser.add_argument("--folder", type=Path, help="where to work (default: a temporary folder)")
+    parser.add_argument("--init", type=Path, help="a checkpoint folder of the preset")
+    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if "RANK" in os.environ:
-        rank_trains(arguments)
+        measure(arguments)
         return
     with tempfile.TemporaryDirectory() as folder:
         launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node"]
         command = [sys.executable, *launch, str(arguments.ranks), __file__, "--folder", folder]
-        command += ["--preset", arguments.preset, "--ranks", str(arguments.ranks)]
+        command += ["--preset", arguments.preset]
         command += ["--init", str(arguments.init.absolute())] if arguments.init else []
         subprocess.run(command, check=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
-        peaks = [json.loads(path.read_text()) for path in sorted(Path(folder).glob("peaks-*"))]
-        if arguments.save:
-            shutil.copytree(Path(folder, "out/checkpoint"), arguments.save)
+        ranks = [json.loads(path.read_text()) for path in sorted(Path(folder).glob("rank-*"))]
     parameters = parameter_count(PRESETS[arguments.preset])
-    shards = parameters * 4 / 1e6 / arguments.ranks
-    rows = [{k: round(v - p["start"]) for k, v in p.items() if k != "start"} for p in peaks]
-    for rank, row in enumerate(rows):
+    shards = round(parameters * 4 / 1e6 / arguments.ranks)
+    for rank, row in enumerate(ranks):
         print(f"rank {rank}: " + ", ".join(f"{key} {value:,} MB" for key, value in row.items()))
-    result = {"benchmark": "training_memory", "preset": arguments.preset, "ranks": rows}
-    print(json.dumps(result | {"parameters": parameters, "shards_mb": round(shards)}))
+    result = {"benchmark": "training_memory", "preset": arguments.preset, "ranks": ranks}
+    print(json.dumps(result | {"parameters": parameters, "shards_mb": shards}))
 
 
-def rank_trains(arguments: argparse.Namespace) -> None:
-    model, folder = PRESETS[arguments.preset], arguments.folder
-    tokenizer = folder / f"tokenizer-{os.environ['RANK']}.json"
-    tokenizer.write_text(json.dumps({"model": {"vocab": {"a": 0}}}))
+def measure(arguments: argparse.Namespace) -> None:
+    ranks, folder = join("cpu"), arguments.folder
     config = PhaseConfig(
         name="memory",
-        tokens=STEPS * arguments.ranks * LENGTH,
-        sequence_length=LENGTH,
-        batch_sequences=arguments.ranks,
+        tokens=1,
+        sequence_length=1,
+        batch_sequences=1,
         schedule=Schedule(kind="constant", peak=1e-4),
-        device="cpu",
     )
-    samples = Memory(arguments.ranks)
-    out, inputs = folder / "out", {"tokens": "zeros"}
-    run(
-        config,
-        model,
-        samples,
-        out,
-        inputs=inputs,
-        tokenizer_file=tokenizer,
-        init=arguments.init,
-        workers=1,
-    )
-    peaks = samples.peaks | {"end": peak_mb()}
-    (folder / f"peaks-{os.environ['RANK']}").write_text(json.dumps(peaks))
+    parallelise(checkpoint.blank(PRESETS["tiny"]), config, ranks)  # imports what it needs
+    peak = Peak()
+    model = checkpoint.blank(PRESETS[arguments.preset])
+    parallelise(model, config, ranks)
+    if arguments.init:
+        checkpoint.load_into(model, arguments.init)
+    else:
+        model.initialise(config.seed)
+    row = {"build": peak.mb()}
+    peak = Peak()
+    checkpoint.save(model, folder / "saved")
+    row["save"] = peak.mb()
+    (folder / f"rank-{ranks.rank}").write_text(json.dumps(row))
 
 
 if __name__ == "__main__":

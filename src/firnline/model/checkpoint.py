@@ -65,7 +65,10 @@ def save(
         weight = whole(weights[name])
         return _permuted(config, name, weight, to_ours=False).to(dtype) if first else weight
 
-    out = {name: torch.empty_like(w, dtype=dtype, device="meta") for name, w in weights.items()}
+    out = {
+        name: torch.empty(weight.shape, dtype=dtype, device="meta")
+        for name, weight in weights.items()
+    }
     groups = list(_groups(out, shard_bytes))
     places: dict[str, str] = {}
     for number, group in enumerate(groups, 1):
