@@ -49,6 +49,10 @@ DECISIONS_SCHEMA = pa.schema(
 _NAMED = 1 << 20
 
 
+# Rows read at a time for a few of them: Arrow grows a batch's content by copying it.
+_ROWS_READ = 1024
+
+
 def explain(rule: str, keeper: bytes | None, repo: str, path: str | None, similarity: float) -> str:
     """The ledger's `detail` for a row of the decisions."""
     if rule == "fork":
@@ -199,7 +203,7 @@ def _write_shingles(item: tuple[Path, Scratch, int, bytes]) -> Stats:
 
     def batches() -> Iterator[tuple[Offsets, pa.RecordBatch]]:
         before = 0
-        for batch in small_batches(shard, ("content", "language")):
+        for batch in small_batches(shard, ("content", "language"), _ROWS_READ):
             first, last = np.searchsorted(rows, [before, before + len(batch)])
             if last > first:
                 taken = batch.take(pa.array(rows[first:last] - before))

@@ -135,9 +135,11 @@ def measure_shard(settings: Measuring, item: tuple[Path, Scratch]) -> Stats:
     return {"documents": writer.rows}
 
 
-def small_batches(shard: Path, columns: tuple[str, ...] | None = None) -> Iterator[pa.RecordBatch]:
+def small_batches(
+    shard: Path, columns: tuple[str, ...] | None = None, rows: int = BATCH_ROWS
+) -> Iterator[pa.RecordBatch]:
     """Streams a shard in batches of at most BATCH_BYTES of content, or of one document."""
-    for batch in read_batches(shard, columns, rows=BATCH_ROWS):
+    for batch in read_batches(shard, columns, rows=rows):
         offsets = buffers(batch["content"])[1]
         start = 0
         while start < len(batch):
