@@ -32,3 +32,21 @@ def test_differences_are_lines_with_a_verdict(capsys: pytest.CaptureFixture[str]
 def test_results_without_comparisons_have_no_such_lines(capsys: pytest.CaptureFixture[str]) -> None:
     show.print_results({"models": {"a": {"bits_per_byte": {"basics": entry(2.5, 2.4, 2.6)}}}})
     assert " - " not in capsys.readouterr().out
+
+
+def test_a_document_is_printed_as_it_is_called(capsys: pytest.CaptureFixture[str]) -> None:
+    values = {"lines": 1200.0, "letter_share": 0.5865, "jaccard": None, "size": 47951}
+    stage = {"stage": "curate", "kept": False, "rule": "contaminated", "detail": "x[/i] = [a]"}
+    document = {
+        "id": "0" * 32,
+        "repo": "site",
+        "path": "pages/[/id].tsx",
+        "stages": [{**stage, **values}],
+        "tokens": [],
+        "phases": [],
+    }
+    show.print_document(document)
+    title, _, verdict, figures = capsys.readouterr().out.splitlines()
+    assert title.startswith("site  pages/[/id].tsx ")
+    assert verdict.split(maxsplit=1) == ["curate", "dropped by contaminated: x[/i] = [a]"]
+    assert figures.strip() == "lines 1,200, letter_share 0.5865, size 47,951"

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
+from rich.text import Text
 
 if TYPE_CHECKING:
     from firnline.curate.whatif import Replay
@@ -171,21 +173,37 @@ def _hours(hours: float) -> str:
     return f"{hours:,.1f} h"
 
 
+def shown(value: Any) -> str:
+    """A figure or a word for people to read; nothing for what has parts."""
+    match value:
+        case bool():
+            return "yes" if value else "no"
+        case int():
+            return f"{value:,}"
+        case float():
+            return f"{value:,.6g}"
+        case str():
+            return value
+    return ""
+
+
 def print_document(document: Mapping[str, Any]) -> None:
     """One document as `firnline.why.why` explains it."""
-    stdout.rule(f"{document['repo'] or ''}  {document['path'] or '(no name)'}", align="left")
+    title = f"{document['repo'] or ''}  {document['path'] or '(no name)'}"
+    stdout.rule(Text(title), align="left")  # a Text, for paths such as pages/[id].tsx
     stdout.print(f"id {document['id']}", highlight=False)
     for row in document["stages"]:
         verdict = "kept" if row["kept"] else f"dropped by {row['rule']}"
         detail = f": {row['detail']}" if row["detail"] else ""
-        stdout.print(f"{row['stage']:<18} {verdict}{detail}", highlight=False, soft_wrap=True)
+        line = f"{row['stage']:<18} {verdict}{detail}"
+        stdout.print(line, highlight=False, markup=False, soft_wrap=True)
         values = [
-            f"{name} {value}"
+            f"{name} {shown(value)}"
             for name, value in row.items()
             if name not in ("stage", "kept", "rule", "detail") and value is not None
         ]
         if values:
-            stdout.print(f"{'':<18} {', '.join(values)}", style="dim", highlight=False)
+            stdout.print(Padding(Text(", ".join(values), style="dim"), (0, 0, 0, 19)))
     for row in document["tokens"]:
         stdout.print(f"{row['folder']:<18} {row['tokens']:,} tokens", highlight=False)
     for row in document["phases"]:

@@ -72,24 +72,10 @@ def finish(result: StageResult, as_json: bool) -> None:
     if as_json:
         print(json.dumps(as_answer(result)))
         return
-    lines = {name: shown for name, value in result.stats.items() if (shown := _shown(value))}
+    lines = {name: text for name, value in result.stats.items() if (text := show.shown(value))}
     width = max([20, *map(len, lines)])
-    for name, shown in (lines | {"folder": str(result.folder)}).items():
-        show.stdout.print(f"{name:<{width}} {shown}", highlight=False, soft_wrap=True)
-
-
-def _shown(value: Any) -> str:
-    """A figure or a word for people to read; nothing for what has parts."""
-    match value:
-        case bool():
-            return "yes" if value else "no"
-        case int():
-            return f"{value:,}"
-        case float():
-            return f"{value:,.6g}"
-        case str():
-            return value
-    return ""
+    for name, text in (lines | {"folder": str(result.folder)}).items():
+        show.stdout.print(f"{name:<{width}} {text}", highlight=False, markup=False, soft_wrap=True)
 
 
 def as_answer(result: StageResult) -> dict[str, Any]:
