@@ -232,7 +232,8 @@ def print_replay(found: Replay) -> None:
         amounts = [f"{row[f'documents_{when}']:,}" for when in ("before", "now")]
         sizes = [f"{row[f'bytes_{when}'] / 1e6:,.2f}" for when in ("before", "now")]
         table.add_row(row["rule"] or "(kept)", row["language"], *amounts, *sizes)
-    stdout.print(table)
+    if table.row_count:
+        stdout.print(table)
     for label, examples in (
         ("dropped", found.newly_dropped),
         ("kept", found.newly_kept),
