@@ -9,7 +9,9 @@ import signal
 import subprocess
 import sys
 import textwrap
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import BaseModel
@@ -79,6 +81,41 @@ def test_a_failed_stage_leaves_no_folder_and_resumes_its_items(tmp_path: Path) -
 
     result = run_stage("test", Config(), {}, tmp_path / "out", checking, room="corpus")
     assert result.stats == {"sum": 104}
+
+
+class Settings(BaseModel):
+    steps: int = 5
+    spikes: dict[str, str] = {}
+
+
+def test_work_that_is_too_dear_is_not_thrown_away_for_another_setting(tmp_path: Path) -> None:
+    work = tmp_path / ".out.partial"
+
+    def stopped(workspace: Workspace) -> dict[str, int]:
+        (workspace.folder / "state.json").write_text("days of work")
+        raise RuntimeError("stopped")
+
+    def going_on(workspace: Workspace) -> dict[str, int]:
+        return {"found": int((workspace.folder / "state.json").exists())}
+
+    def again(config: Settings, body: Callable[[Workspace], dict[str, int]] = going_on) -> Any:
+        out = tmp_path / "out"
+        return run_stage(
+            "test", config, {}, out, body, room="corpus", keep="state*", may_change="spikes"
+        ).stats
+
+    with pytest.raises(RuntimeError, match="stopped"):
+        again(Settings(), stopped)
+    with pytest.raises(FirnlineError, match=r"test was stopped in .*\.out\.partial and") as caught:
+        again(Settings(steps=6))
+    assert caught.value.details == ("config.steps: 5 there, 6 here",)
+    assert (work / "state.json").read_text() == "days of work"
+    assert again(Settings(spikes={"not_finite": "skip"})) == {"found": 1}
+
+    with pytest.raises(RuntimeError, match="stopped"):
+        again(Settings(steps=7), stopped)
+    (work / "intended.json").unlink()
+    assert again(Settings(steps=8)) == {"found": 1}
 
 
 def test_a_folder_of_somebody_else_is_refused(tmp_path: Path) -> None:

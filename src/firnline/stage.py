@@ -132,13 +132,18 @@ def run_stage(
     *,
     room: str,
     workers: int | None = None,
+    keep: str | None = None,
+    may_change: str = "",
 ) -> StageResult:
     """Runs `body` in a workspace and turns it into the finished folder `out`.
 
     `inputs` names each input: a path (fingerprinted) or a ready fingerprint. `room` is the
     package folder whose code the result depends on. A finished `out` with the same manifest is
-    returned as it is. Raises FirnlineError where `out` is a folder Firnline did not make, where
-    another process works on it, or where the disk is full.
+    returned as it is. Work that was stopped and whose manifest was another is begun again, unless
+    it has files that match `keep`, a glob: those are too dear to be thrown away unasked. They are
+    gone on from where all that differs is the setting `may_change`. Raises FirnlineError where more
+    does, where `out` is a folder Firnline did not make, where another process works on it, or where
+    the disk is full.
     """
     out = out.absolute()
     manifest = _manifest(name, config, inputs, room)
@@ -155,9 +160,12 @@ def run_stage(
             raise FirnlineError(
                 f"{out} exists and is not a Firnline stage folder", mend="choose another --out"
             )
-        if _read_json(work_folder / "intended.json") != manifest:
-            shutil.rmtree(work_folder, ignore_errors=True)
-            work_folder.mkdir()
+        if (intended := _read_json(work_folder / "intended.json")) != manifest:
+            if keep and any(work_folder.glob(keep)):
+                _refuse_other_work(name, work_folder, intended, manifest, may_change)
+            else:
+                shutil.rmtree(work_folder, ignore_errors=True)
+                work_folder.mkdir()
             write_json(work_folder / "intended.json", manifest)
         if _read_manifest(work_folder) is None:
             remove_temporary(work_folder)  # of a killed run
@@ -219,6 +227,37 @@ def _manifest(
         "code": f"{__version__}+{_code_digest(room)}",
         "packages": _package_versions(),
     }
+
+
+def _refuse_other_work(
+    name: str, folder: Path, intended: Any, manifest: Mapping[str, Any], may_change: str
+) -> None:
+    """Raises FirnlineError where the work in a folder was begun with something else than now."""
+    if not isinstance(intended, dict):  # it was removed, to go on all the same
+        return
+    found, wanted = dict(_values("", intended)), dict(_values("", manifest))
+    differing = [
+        f"{key}: {found.get(key, 'nothing')} there, {wanted.get(key, 'nothing')} here"
+        for key in sorted(found | wanted)
+        if found.get(key) != wanted.get(key)
+        and not (may_change and key.startswith(f"config.{may_change}."))
+    ]
+    if differing:
+        raise FirnlineError(
+            f"{name} was stopped in {folder} and began with something else",
+            mend="go on with that; or remove the folder to begin again, or only its intended.json "
+            "to go on with what is here",
+            details=tuple(differing),
+        )
+
+
+def _values(prefix: str, tree: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """The leaves of nested mappings, each with its keys joined by dots."""
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from _values(f"{prefix}{key}.", value)
+        else:
+            yield f"{prefix}{key}", value
 
 
 @cache

@@ -239,6 +239,22 @@ def test_a_phase_stopped_at_any_step_ends_in_the_same_bits(
     assert outcome(tmp_path / "out") == whole
 
 
+def test_a_stopped_phase_is_not_begun_again_with_other_settings_unasked(
+    tmp_path: Path, whole: tuple[str, list[dict[str, Any]]]
+) -> None:
+    with pytest.raises(Stop):
+        train(tmp_path / "out", samples=stopping(9))
+    states = tmp_path / ".out.partial" / "state"
+    before = {path.name: path.stat().st_mtime_ns for path in states.iterdir()}
+    for changes in ({"config": phase(clip=0.5)}, {"inputs": {"tokens": "other tokens"}}):
+        with pytest.raises(FirnlineError, match="began with something else") as caught:
+            train(tmp_path / "out", **changes)
+        assert len(caught.value.details) == 1
+    assert {path.name: path.stat().st_mtime_ns for path in states.iterdir()} == before
+    train(tmp_path / "out")
+    assert outcome(tmp_path / "out") == whole
+
+
 def test_a_stop_while_a_state_is_written_costs_that_state_only(
     tmp_path: Path, whole: tuple[str, list[dict[str, Any]]], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -344,6 +344,9 @@ def test_a_step_that_is_not_a_number_is_skipped_and_told_where_the_phase_says_so
         poisoned(none_left, tmp_path / "none", Counting())
     with pytest.raises(FirnlineError, match=r"loss is nan at step 7, .* the state of step 4 is"):
         poisoned(phase(), tmp_path / "stop", Counting())
+    # A phase that such a step has stopped goes on over it once it is told to.
+    after = poisoned(config, tmp_path / "stop", Counting())
+    assert all(map(torch.equal, model.parameters(), after.parameters()))
 
 
 def test_padding_is_never_a_target_and_masks_need_documents(tmp_path: Path) -> None:

@@ -312,7 +312,8 @@ def _stopped_by(
     return FirnlineError(
         f"phase {config.name}: {reason} at step {step + 1:,}, learning rate {rate:.3g}, "
         f"samples from {config.first_sample(step):,}",
-        mend=f"lower schedule.peak or lengthen the warm-up; the state of step {saved:,} is kept",
+        mend="let spikes skip it and run again, or begin again with a lower schedule.peak or a "
+        f"longer warm-up; the state of step {saved:,} is kept",
     )
 
 

@@ -172,7 +172,16 @@ def run_task(
             model=model.model_dump(mode="json"),
             seed=config.seed,
         )
-        result = run_stage(f"train {config.name}", settings, inputs, out, body, room="training")
+        result = run_stage(
+            f"train {config.name}",
+            settings,
+            inputs,
+            out,
+            body,
+            room="training",
+            keep="state/step-*.json",
+            may_change="phase.spikes",
+        )
         ranks.tell(None)
         return result
 

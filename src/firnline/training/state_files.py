@@ -130,9 +130,10 @@ def read_marker(marker: Path, config: PhaseConfig | None) -> State:
             f"{marker} is a state of phase {name}, not of {config.name}",
             mend="choose another folder",
         )
-    if config is not None and settings != config.what():
-        mine = config.what()
-        keys = sorted(key for key in mine | settings if mine.get(key) != settings.get(key))
+    mine = config.what() if config is not None else settings
+    # What is done about spikes may change for the steps to come.
+    keys = sorted(k for k in mine | settings if mine.get(k) != settings.get(k) and k != "spikes")
+    if keys:
         raise FirnlineError(
             f"{marker} was saved with other settings: {', '.join(keys)}",
             mend="go on with those, or choose another folder",
