@@ -81,7 +81,7 @@ def _measure(config: ExposureConfig, shards: dict[str, Path], workspace: Workspa
     index = Index(config.benchmarks, config.ngram)
     weights = {name: path.stat().st_size / 1e6 for name, path in shards.items()}
     search = partial(_search_shard, index, folder)
-    parts = workspace.map("search", search, shards, weights=weights, unit="MB")
+    parts = workspace.map("search", search, shards, weights=weights, unit="MB", threads=True)
     tally = Tally(index)
     for name in shards:
         tally.merge(Tally.unpack(index, json.loads(_tally_path(folder, name).read_text())))
