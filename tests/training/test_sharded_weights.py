@@ -199,7 +199,7 @@ def main(folder: Path) -> None:
 
 
 @pytest.fixture(scope="module", params=[2, 4])
-def ranks(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> int:
+def ranks(request: pytest.FixtureRequest) -> int:
     return int(request.param)
 
 
