@@ -218,6 +218,10 @@ def test_phases_share_objectives_and_override_them(folder: Path) -> None:
             ["phases.alpha.batch_warmup={first_sequences: 2, tokens: 1000}"],
             "phases.alpha.batch_warmup: objectives take turns by steps",
         ),
+        (
+            ["phases.alpha.keep_optimizer=true", "phases.beta.optimizer_state=keep"],
+            "phases.beta.optimizer_state: keep needs the heads of alpha",
+        ),
         (["phases.alpha.spikes.spike=skip"], "phases.alpha.spikes.spike: steps of several object"),
         (
             ["phases.beta.mixture={code: {share: 0.5}, more: 0.5}"],

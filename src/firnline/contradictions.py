@@ -87,6 +87,8 @@ def _kept_optimizer(phase: Phase, before: Phase | None) -> list[str]:
     theirs, own = before.training.optimizer.name, phase.training.optimizer.name
     if theirs != own:
         return [f"{key}: keep needs one optimizer, {before.name} has {theirs} and this phase {own}"]
+    if before.objective and phase.objective and before.objective.heads != phase.objective.heads:
+        return [f"{key}: keep needs the heads of {before.name}, its objectives have others"]
     return []
 
 

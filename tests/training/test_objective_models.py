@@ -263,7 +263,10 @@ def test_matching_reads_each_text_with_its_code_and_a_wrong_one(negatives: str) 
     batch["codes"][1] = batch["codes"][1, :1]  # all the same: no wrong one
     _, count = objective.loss(model, batch)
     assert int(count) == 16 + 8
-    (_, right, _), (_, wrong, _) = [call for call in seen if call[0] == "match"]
+    (_, right, yes), (_, wrong, no) = [call for call in seen if call[0] == "match"]
+    told = [value > 0 for value in yes.tolist()] + [value < 0 for value in no.tolist()]
+    assert objective.found(model, batch) == [sum(told)]
+    seen = [call for call in seen if call[0] == "embed"][:2]
     assert torch.equal(right[:8, 1:4], batch["texts"][0])
     assert torch.equal(right[:8, 5:9], batch["codes"][0])
     assert torch.equal(wrong[:, 1:4], batch["texts"][0])
@@ -271,7 +274,7 @@ def test_matching_reads_each_text_with_its_code_and_a_wrong_one(negatives: str) 
     assert same.any(1).all()
     assert not same.diagonal().any()
     if negatives == "hard":
-        (_, _, texts), (_, _, codes) = [call for call in seen if call[0] == "embed"]
+        (_, _, texts), (_, _, codes) = seen
         likeness = (texts[:8] @ codes[:8].T).fill_diagonal_(-2)
         assert same[torch.arange(8), likeness.argmax(1)].all()
 

@@ -127,6 +127,17 @@ class Matching(Objective):
 
         A pair of which all others of its group are duplicates has no wrong one.
         """
+        right, wrong = self._both(model, batch)
+        total = functional.softplus(-right.float()).sum() + functional.softplus(wrong.float()).sum()
+        return total, torch.tensor(len(right) + len(wrong), device=right.device)
+
+    def found(self, model: nn.Module, batch: Tensors) -> list[int]:
+        """How many pairs, right and wrong, are told to be what they are."""
+        right, wrong = self._both(model, batch)
+        return [int((right > 0).sum() + (wrong < 0).sum())]
+
+    def _both(self, model: nn.Module, batch: Tensors) -> tuple[Tensor, Tensor]:
+        """Logits of the right pairs and of the wrong ones."""
         texts, codes = batch["texts"], batch["codes"]
         own = torch.eye(self.group, dtype=torch.bool, device=texts.device)
         usable = ~alike(texts, codes) & ~own
@@ -142,8 +153,7 @@ class Matching(Objective):
         right = self._logits(model, texts.flatten(0, 1), codes.flatten(0, 1))
         exists = exists.flatten()
         bad = self._logits(model, texts.flatten(0, 1)[exists], chosen.flatten(0, 1)[exists])
-        total = functional.softplus(-right.float()).sum() + functional.softplus(bad.float()).sum()
-        return total, torch.tensor(len(right) + len(bad), device=texts.device)
+        return right, bad
 
     def _logits(self, model: nn.Module, texts: Tensor, codes: Tensor) -> Tensor:
         """Reads `classify` text `separate` code `separate`, padding left out by the mask."""
