@@ -43,7 +43,7 @@ class Encoder(Protocol):
 
 
 def encoders(settings: Settings, encode: Callable[[str], list[int]]) -> Iterator[Encoder]:
-    """The encoders that take these settings (those of content), the simplest first.
+    """The encoders that take these settings (those of content), the fastest first.
 
     `encode` gives the ids that `tokenizers` gives. Whether an encoder gives them too is for the
     caller to see.
@@ -287,13 +287,14 @@ def _in_letters(settings: Settings) -> tuple[dict[str, Any], Ids]:
 
 def _occurrences(data: Bytes, offsets: Offsets, tokens: Sequence[bytes]) -> Offsets:
     """Begin and end of each added token in `data`, in order: leftmost, and there the longest."""
+    begin = int(offsets[0])
+    text = data[begin : int(offsets[-1])].tobytes() if tokens else b""
     found: list[tuple[int, int]] = []
-    text = data.tobytes() if tokens else b""
     for token in tokens:
-        at = text.find(token, int(offsets[0]), int(offsets[-1]))
+        at = text.find(token)
         while at >= 0:
-            found.append((at, at + len(token)))
-            at = text.find(token, at + 1, int(offsets[-1]))
+            found.append((begin + at, begin + at + len(token)))
+            at = text.find(token, at + 1)
     kept: list[tuple[int, int]] = []
     end = 0
     for first, last in sorted(found, key=lambda each: (each[0], -each[1])):

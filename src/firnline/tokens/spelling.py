@@ -74,11 +74,11 @@ def spelled_bytes(settings: Settings) -> dict[int, bytes]:
             table[number] = bytes([int(byte[1], 16)]) if byte else text
     added = settings.get("added_tokens") or []
     control = control_tokens(added)
+    spaced = spelling_of(settings) == "sentencepiece"  # as Gemma's runs of spaces are
     for token in added:
         content = token["content"]
-        if token["content"] not in control and spelling_of(settings) == "sentencepiece":
-            content = content.replace(SPACE, " ")  # such as Gemma's runs of spaces
-        table[token["id"]] = content.encode()
+        as_text = spaced and content not in control
+        table[token["id"]] = (content.replace(SPACE, " ") if as_text else content).encode()
     return table
 
 
