@@ -1,7 +1,7 @@
 # Two commands: `make demo` and `make test`. Both start from a machine with Python 3.11 and make.
 PYTHON ?= python3
 BIN := .venv/bin
-.PHONY: setup system demo test lint types bench clean
+.PHONY: setup system demo test lint types clean
 
 setup: .venv/ready
 

@@ -23,6 +23,7 @@ import pytest
 
 import firnline
 from firnline import cli
+from firnline.cli.data import parse_source
 from firnline.documents import content_hash, document_id
 from firnline.training.metrics import read_metrics
 
@@ -395,6 +396,26 @@ def test_presets_are_listed_beside_what_was_published() -> None:
     shown = call("presets").out
     assert re.search(r"llama-3-8b +8,030,261,248 +8,030,261,248", shown)
     assert call("presets", "--json").json["gemma-2-2b"] == 2_614_341_888
+
+
+@pytest.mark.parametrize(
+    ("written", "path", "rest"),
+    [
+        ("me@work", "me@work", {}),
+        ("me@work@v1", "me@work", {"revision": "v1"}),
+        ("me@work@HEAD@{1}", "me@work", {"revision": "HEAD@{1}"}),
+        ("me@work/**", "me@work", {"many": True}),
+        ("plain@v1", "plain", {"revision": "v1"}),
+        ("missing@v1", "missing", {"revision": "v1"}),
+    ],
+)
+def test_an_at_sign_of_a_folder_begins_no_revision(
+    tmp_path: Path, written: str, path: str, rest: dict[str, object]
+) -> None:
+    for name in ("me@work", "me", "plain"):
+        (tmp_path / name).mkdir()
+    expected = {"kind": "git", "path": f"{tmp_path}/{path}", **rest}
+    assert parse_source(f"git:{tmp_path}/{written}") == expected
 
 
 def test_faults_of_ours_keep_their_traceback(monkeypatch: pytest.MonkeyPatch, bare: Path) -> None:

@@ -48,12 +48,22 @@ def parse_source(text: str) -> dict[str, Any]:
         return {"kind": kind, "interpreter": path} if path else {"kind": kind}
     source: dict[str, Any] = {"kind": kind, "path": path}
     if kind in _REPOSITORIES:
-        source["path"], _, revision = path.partition("@")
+        source["path"], revision = _cut_at_revision(path)
         if revision:
             source["revision"] = revision
         if source["path"].endswith("/**"):
             source |= {"path": source["path"][:-3] or "/", "many": True}
     return source
+
+
+def _cut_at_revision(path: str) -> tuple[str, str]:
+    """A path and its revision: an `@` belongs to the path where that is the longest that exists."""
+    at = [number for number, letter in enumerate(path) if letter == "@"]
+    for end in (len(path), *reversed(at)):
+        if Path(path[:end].removesuffix("/**") or "/").expanduser().exists():
+            return path[:end], path[end + 1 :]
+    first, _, revision = path.partition("@")
+    return first, revision
 
 
 @app.command()
