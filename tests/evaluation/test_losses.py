@@ -52,7 +52,7 @@ def test_solution_losses_are_those_of_a_loop(model: Llama, tokenizer: Tokenizer)
 def test_text_losses_are_those_of_transformers(
     model: Llama, tokenizer: Tokenizer, tmp_path: Path
 ) -> None:
-    transformers = pytest.importorskip("transformers")
+    transformers = pytest.importorskip("transformers", reason="install the extra: firnline[hf]")
     checkpoint.save(model, tmp_path)
     peer = transformers.LlamaForCausalLM.from_pretrained(tmp_path, dtype=torch.float32).eval()
     texts = ["import os\n", "x = 1\n" * 7, "é"]

@@ -213,7 +213,7 @@ def test_what_cannot_be_imported_is_one_line(tmp_path: Path) -> None:
 
 
 def test_ids_of_sentencepiece_itself(tmp_path: Path) -> None:
-    peer = pytest.importorskip("sentencepiece")  # no dependency of ours
+    peer = pytest.importorskip("sentencepiece", reason="pip install sentencepiece to compare ids")
     library = Path(sysconfig.get_path("stdlib"))
     files = [path.read_text() for path in sorted(library.glob("[a-b]*.py"))[:8]]
     written = io.BytesIO()
