@@ -19,7 +19,7 @@ import pytest
 import torch
 import yaml
 
-from firnline import encoders, pipeline, recipe
+from firnline import objective_phases, pipeline, recipe
 from firnline.documents import document_shards, read_columns
 from firnline.errors import FirnlineError
 from firnline.model.loss import IGNORE
@@ -398,7 +398,7 @@ def test_results_are_what_transformers_and_a_loop_say(folder: Path) -> None:
     )
     folder_of = run / "train-beta" / "checkpoint"
     model = transformers.T5ForConditionalGeneration.from_pretrained(folder_of).eval()
-    opened = encoders._open_held_out(loaded, run, folder_of)
+    opened = objective_phases._open_held_out(loaded, run, folder_of)
     for name in ("span_masking", "masked_identifiers", "dual_generation"):
         objective, units, size = opened[name]
         total = count = 0.0

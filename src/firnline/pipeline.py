@@ -17,7 +17,7 @@ from pathlib import Path
 
 import yaml
 
-from firnline import encoders, progress
+from firnline import objective_phases, progress
 from firnline.documents import atomic_path, write_json
 from firnline.errors import FirnlineError
 from firnline.inputs import PhaseInputs, phase_inputs
@@ -176,7 +176,7 @@ def _steps(recipe: Recipe, out: Path, workers: int | None) -> list[Step]:
         )
 
     steps.append(packing("pack-corpus", corpus))
-    if encoders.read_by(recipe, "tokens", "labels") or any(
+    if objective_phases.read_by(recipe, "tokens", "labels") or any(
         phase.training.evaluation for phase in recipe.phases if phase.objective is None
     ):
         unseen = recipe.pack.model_copy(update={"splits": ("heldout",)})
@@ -210,12 +210,12 @@ def _steps(recipe: Recipe, out: Path, workers: int | None) -> list[Step]:
         "synthetic": synthetic,
         **{p.name: out / f"select-{p.name}" for p in recipe.phases},
     }
-    for end in encoders.read_by(recipe, "labels"):
+    for end in objective_phases.read_by(recipe, "labels"):
         given = (documents.get(end, corpus), tokenizer, out / f"pack-{end}")
         name = f"identifiers-{end}"
         labelling = partial(identifiers.run, identifiers.IdentifiersConfig(), *given, out / name)
         steps.append(Step(name, partial(labelling, workers=workers)))
-    for end in encoders.read_by(recipe, "pairs"):
+    for end in objective_phases.read_by(recipe, "pairs"):
         splits = pairs.PairsConfig(splits=("heldout" if end == "heldout" else "train",))
         name = f"pairs-{end}"
         pairing = partial(pairs.run, splits, documents.get(end, corpus), tokenizer, out / name)
@@ -266,7 +266,7 @@ def _train(recipe: Recipe, phase: Phase, out: Path) -> StageResult:
     if phase.objective is None:
         result, given = _train_next_token(recipe, phase, out)
     else:
-        result, given = encoders.train(recipe, phase, out)
+        result, given = objective_phases.train(recipe, phase, out)
     if _is_first_rank():
         _write_epochs(given, out / EPOCHS)
     return result
@@ -325,7 +325,7 @@ def _evaluate(recipe: Recipe, out: Path, workers: int | None) -> StageResult:
     from firnline.evaluation import stage
 
     if isinstance(recipe.evaluate, MeasureConfig):
-        return encoders.measure(recipe, out)
+        return objective_phases.measure(recipe, out)
     return stage.run(
         recipe.evaluate,
         {phase.name: out / f"train-{phase.name}" / "checkpoint" for phase in recipe.phases},
