@@ -7,7 +7,7 @@ files of this Python installation, by language. Firnline encodes all of it, `tok
 of its documents drawn by hash, or with `--all` every one; the two in turn, 8 MB at a time, so that
 memory does not grow with the corpus; every id of the sample is compared.
 gigatoken's cache of words is empty at the start. The rate of the `pack` stage, Parquet to token
-shards on disk, comes from the same run. The last line is a JSON object:
+shards on disk, is the median of three in the same run. The last line is a JSON object:
 
     vs_tokenizers       `pack` on all, from Parquet to shards, over `tokenizers` on the sample
     encode_vs_tokenizers  `Tokenizer.encode_batch` on all, over `tokenizers` on the sample
@@ -25,6 +25,8 @@ import argparse
 import json
 import os
 import resource
+import shutil
+import statistics
 import sysconfig
 import tempfile
 import time
@@ -84,11 +86,14 @@ def main() -> None:
             )
             train.run(config, documents, tokenizer)
         wanted = given.sample_mb or (40 if given.documents else megabytes)
+        rates = []
+        for _ in range(3):
+            started = time.perf_counter()
+            stats = pack.run(PACK, documents, tokenizer, folder / "tokens").stats
+            rates.append(stats["bytes"] / 1e6 / (time.perf_counter() - started))
+            shutil.rmtree(folder / "tokens")
+        packed = statistics.median(rates)
         result = compare(documents, tokenizer, 1 if given.all else min(1, wanted / megabytes))
-        started = time.perf_counter()
-        stats = pack.run(PACK, documents, tokenizer, folder / "tokens").stats
-        elapsed = time.perf_counter() - started
-        packed = stats["bytes"] / 1e6 / elapsed
     result = {
         "vs_tokenizers": round(packed / result["tokenizers_mb_per_second"], 1),
         **result,
@@ -157,29 +162,33 @@ def compare(documents: Path, tokenizer: Path, share: float) -> dict[str, Any]:
         encode(["x"])  # neither pays for imports and the start of threads
     seconds, peer_seconds, size, peer_size, files = 0.0, 0.0, 0, 0, 0
     different: str | None = None
-    for chunk in _chunks(documents):
-        column = chunk.column("content")
-        started = time.perf_counter()
-        ids, offsets = mine.encode_batch(column)
-        seconds += time.perf_counter() - started
-        size += pc.sum(pc.binary_length(column)).as_py()
-        chosen = [
-            row
-            for row, document in enumerate(chunk.column("id").to_pylist())
-            if share >= 1 or hash_share(document, "encode") < share
-        ]
-        if not chosen:
-            continue
-        texts = column.take(pa.array(chosen)).to_pylist()
+    sample: list[tuple[str, str, np.ndarray[Any, Any]]] = []
+    sample_size = 0
+    for chunk in (*_chunks(documents), None):
+        if chunk is not None:
+            column = chunk.column("content")
+            started = time.perf_counter()
+            ids, offsets = mine.encode_batch(column)
+            seconds += time.perf_counter() - started
+            size += pc.sum(pc.binary_length(column)).as_py()
+            for row, document in enumerate(chunk.column("id").to_pylist()):
+                if share >= 1 or hash_share(document, "encode") < share:
+                    text = column[row].as_py()
+                    sample_size += len(text.encode())
+                    own = ids[offsets[row] : offsets[row + 1]].copy()
+                    sample.append((document.hex(), text, own))
+            if sample_size < CHUNK_MB * 1e6:
+                continue
+        texts = [text for _, text, _ in sample]
         started = time.perf_counter()
         encodings = peer.encode_batch_fast(texts, add_special_tokens=False)
         peer_seconds += time.perf_counter() - started
-        peer_size += sum(len(text.encode()) for text in texts)
-        files += len(texts)
-        for row, encoding in zip(chosen, encodings, strict=True):
-            expected = np.array(encoding.ids, dtype=np.uint32)
-            if not np.array_equal(ids[offsets[row] : offsets[row + 1]], expected):
-                different = different or chunk.column("id")[row].as_py().hex()
+        for (document, _, own), encoding in zip(sample, encodings, strict=True):
+            if not np.array_equal(own, np.array(encoding.ids, dtype=np.uint32)):
+                different = different or document
+        peer_size += sample_size
+        files += len(sample)
+        sample, sample_size = [], 0
     rate, peer_rate = size / 1e6 / seconds, peer_size / 1e6 / peer_seconds
     return {
         "encode_vs_tokenizers": round(rate / peer_rate, 1),

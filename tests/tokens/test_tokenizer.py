@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -183,6 +184,20 @@ def test_a_tokenizer_pickles_small_and_works_after(tokenizer_folder: Path) -> No
     data = pickle.dumps(tokenizer)
     assert len(data) < 1000
     assert pickle.loads(data).encode("x = 1").tolist() == tokenizer.encode("x = 1").tolist()
+
+
+def test_threads_with_twins_get_the_ids_of_one(
+    tokenizer_folder: Path, files_by_language: dict[str, list[str]]
+) -> None:
+    tokenizer = Tokenizer.load(tokenizer_folder)
+    texts = [text for files in files_by_language.values() for text in files]
+    expected, offsets = tokenizer.encode_batch(texts, parallel=False)
+    twins = [tokenizer.twin() for _ in range(3)]
+    with ThreadPoolExecutor(3) as pool:
+        found = list(pool.map(lambda twin: twin.encode_batch(texts, parallel=False), twins))
+    assert len({id(twin._encoder) for twin in (tokenizer, *twins)}) == 4
+    for ids, ends in found:
+        assert np.array_equal(ids, expected) and np.array_equal(ends, offsets)
 
 
 def test_an_unpaired_surrogate_is_one_line(tokenizer_folder: Path) -> None:

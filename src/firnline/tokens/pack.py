@@ -7,6 +7,7 @@ A token shard belongs to one shard of Documents. `docs/contracts.md` describes t
 from __future__ import annotations
 
 import shutil
+import threading
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -190,8 +191,22 @@ class _Job:
         return self.folder / "parts" / "nodes" / f"shard-{self.number:05d}.bin"
 
 
+_here = threading.local()
+
+
+def _tokenizer(job: _Job) -> Tokenizer:
+    """The job's tokenizer, or this thread's own."""
+    if job.parallel:
+        return job.tokenizer
+    own: Tokenizer | None = getattr(_here, "tokenizer", None)
+    if own is None or own.digest != job.tokenizer.digest:
+        own = _here.tokenizer = job.tokenizer.twin()
+    return own
+
+
 def _encode(job: _Job) -> Stats:
     """Writes one token shard and its part of the index, without groups."""
+    tokenizer = _tokenizer(job)
     rows: dict[str, dict[str, int]] = {}
     schema = _index_schema(job.config, groups=False)
     places = read_places(job.order, job.documents) if job.order is not None else None
@@ -208,8 +223,8 @@ def _encode(job: _Job) -> Stats:
             if headers is not None:
                 nothing = pa.scalar("", pa.large_string())
                 content = pc.binary_join_element_wise(headers, content.fill_null(""), nothing)
-            ids, ends = job.tokenizer.encode_batch(content, parallel=job.parallel)
-            with_ends = np.insert(ids.astype(job.dtype), ends[1:], job.tokenizer.end_of_text)
+            ids, ends = tokenizer.encode_batch(content, parallel=job.parallel)
+            with_ends = np.insert(ids.astype(job.dtype), ends[1:], tokenizer.end_of_text)
             with_ends.tofile(file)
             tokens = np.diff(ends) + 1
             sizes = pc.binary_length(content).cast(pa.int64()).fill_null(0)

@@ -74,6 +74,13 @@ class Tokenizer:
     def __reduce__(self) -> tuple[object, ...]:
         return (Tokenizer, (self.folder,))
 
+    def twin(self) -> Tokenizer:
+        """The same for another thread, with its own encoder: one that is shared takes turns."""
+        twin = Tokenizer(self.folder)
+        shared = {k: v for k, v in self.__dict__.items() if k != "_encoder" or v is None}
+        twin.__dict__.update(shared)
+        return twin
+
     def encode(self, text: str) -> Ids:
         """Ids of one text, without any end token."""
         return self.encode_batch([text])[0]
