@@ -78,7 +78,7 @@ def call(*words: object) -> Answer:
 def process(*words: object) -> Answer:
     """The same in a process of its own."""
     command = [*FIRNLINE, *map(str, words)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
     return Answer(done.returncode, done.stdout, done.stderr)
 
 
@@ -454,7 +454,7 @@ def test_ctrl_c_is_one_line_and_leaves_nothing_running(
     time.sleep(0.3)  # into the stage, not past it
     os.killpg(running.pid, signal.SIGINT)  # what a terminal does
     rest = running.stderr.read()
-    assert running.wait(timeout=60) == 130, rest
+    assert running.wait(timeout=600) == 130, rest
     assert rest.splitlines()[-1].startswith("firnline: stopped; run the same command"), rest
     assert "Traceback" not in rest
     assert not alive_after(running.pid, seconds=20)
@@ -492,7 +492,7 @@ def test_training_without_its_packages_is_refused_before_anything_runs(tmp_path:
     recipe = ["run", "quickstart", "--out", str(tmp_path / "run")]
     for arguments, said in ((recipe, "training"), (["average", "a", "--out", "b"], "this")):
         command = [sys.executable, "-c", hidden, *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=600)
         assert done.returncode == 1
         assert done.stderr.startswith(f"firnline: {said} needs the package torch (pip install")
         assert len(done.stderr.splitlines()) == 1

@@ -186,13 +186,13 @@ def test_a_full_disk_is_one_line_and_the_run_goes_on(tiny_recipe: Path, tmp_path
         filler.write_bytes(bytes(7_700_000))
         command = [*FIRNLINE, "run", str(tiny_recipe), "--out", str(disk / "run"), "--workers", "1"]
         command += ["--until", "pack"]
-        full = subprocess.run(command, capture_output=True, text=True, timeout=120)
+        full = subprocess.run(command, capture_output=True, text=True, timeout=600)
         assert full.returncode == 1, full.stderr
         last = full.stderr.splitlines()[-1]
         assert last.startswith("firnline: the disk is full while writing"), full.stderr
         assert "Traceback" not in full.stderr
         filler.unlink()
-        again = subprocess.run(command, capture_output=True, text=True, timeout=120)
+        again = subprocess.run(command, capture_output=True, text=True, timeout=600)
         assert again.returncode == 0, again.stderr
         assert (disk / "run" / "pack-synthetic" / "tokens.json").is_file()
 
@@ -241,7 +241,7 @@ def test_kills_at_random_moments_lead_to_the_same_bytes(
         in_time += not (run / name).exists()
         print(f"{name}: killed after {moment}; finished: {(run / name).exists()}")
     assert in_time
-    finish = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    finish = subprocess.run(command, capture_output=True, text=True, timeout=600)
     assert finish.returncode == 0, finish.stderr
     assert contents(run) == contents(tiny_run)
     hidden = {path.name for path in run.iterdir() if path.name.startswith(".")}

@@ -210,7 +210,7 @@ def browse(page: Path, *options: str) -> subprocess.CompletedProcess[str]:
         *options,
         page.as_uri(),
     ]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    return subprocess.run(command, capture_output=True, text=True, timeout=600, check=True)
 
 
 @needs_browser

@@ -278,7 +278,7 @@ def test_shards_move_as_the_whole_does_bit_for_bit(tmp_path: Path) -> None:
         subprocess.Popen([sys.executable, __file__, str(rank), "2", str(tmp_path)])
         for rank in range(2)
     ]
-    assert [rank.wait(timeout=300) for rank in ranks] == [0, 0]
+    assert [rank.wait(timeout=600) for rank in ranks] == [0, 0]
     model = Llama(MODEL).initialise(1)
     optimizer = build(OptimizerConfig(name="muon"), model)
     for step in range(2):

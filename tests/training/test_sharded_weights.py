@@ -98,7 +98,7 @@ def phase(ranks: int, **changes: Any) -> PhaseConfig:
         "batch_sequences": ranks,
         "schedule": Schedule(kind="constant", peak=1e-30),  # moves no bit of a weight
         "device": "cpu",
-        "rank_timeout_seconds": 60,
+        "rank_timeout_seconds": 300,
     }
     return PhaseConfig.model_validate(settings | changes)
 
