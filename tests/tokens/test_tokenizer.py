@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from firnline.errors import FirnlineError
+from firnline.tokens import encoders
 from firnline.tokens.tokenizer import SPECIAL_TOKENS, Tokenizer
 
 HARD_TEXTS = (
@@ -186,16 +187,19 @@ def test_a_tokenizer_pickles_small_and_works_after(tokenizer_folder: Path) -> No
     assert pickle.loads(data).encode("x = 1").tolist() == tokenizer.encode("x = 1").tolist()
 
 
-def test_threads_with_twins_get_the_ids_of_one(
-    tokenizer_folder: Path, files_by_language: dict[str, list[str]]
+def test_threads_that_share_an_encoder_get_the_ids_of_one(
+    tokenizer_folder: Path,
+    files_by_language: dict[str, list[str]],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     tokenizer = Tokenizer.load(tokenizer_folder)
-    texts = [text for files in files_by_language.values() for text in files]
+    texts = pa.array([text for files in files_by_language.values() for text in files])
     expected, offsets = tokenizer.encode_batch(texts, parallel=False)
-    twins = [tokenizer.twin() for _ in range(3)]
+    monkeypatch.setattr(encoders, "RENEWED_AFTER", 1)  # which each thread does at each call
+    first = tokenizer._encoder._encoder
     with ThreadPoolExecutor(3) as pool:
-        found = list(pool.map(lambda twin: twin.encode_batch(texts, parallel=False), twins))
-    assert len({id(twin._encoder) for twin in (tokenizer, *twins)}) == 4
+        found = list(pool.map(lambda _: tokenizer.encode_batch(texts, parallel=True), range(9)))
+    assert tokenizer._encoder._encoder is not first
     for ids, ends in found:
         assert np.array_equal(ids, expected) and np.array_equal(ends, offsets)
 

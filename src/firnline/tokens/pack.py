@@ -7,7 +7,6 @@ A token shard belongs to one shard of Documents. `docs/contracts.md` describes t
 from __future__ import annotations
 
 import shutil
-import threading
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,6 +28,7 @@ from firnline.documents import (
     write_json,
 )
 from firnline.errors import FirnlineError
+from firnline.kernels.ends import put_ends
 from firnline.stage import StageResult, Stats, Workspace, run_stage
 from firnline.tokens.nodes import syntax_nodes
 from firnline.tokens.path_lines import path_lines
@@ -124,18 +124,19 @@ def run(
     def body(workspace: Workspace) -> Stats:
         paths = document_shards(documents)
         weights = {f"shard-{n:05d}": _content_mib(path) for n, path in enumerate(paths)}
-        # A shard for each thread wastes least; where cores are more than that, all go to one.
-        in_turn = len(paths) < engine.cores() or engine.cores() > engine.MOST_THREADS
-        small = sum(weights.values()) < SMALL_MIB and not config.nodes
-        workspace.workers = workers or (1 if small and in_turn else engine.cores())
-        parallel = min(workspace.workers, len(paths)) == 1
+        # Threads share an encoder, which spreads what each gives it over all cores; one more than
+        # cores keeps these busy while others read and write.
+        small = sum(weights.values()) < SMALL_MIB
+        threads = not config.nodes and (small or engine.cores() <= engine.MOST_THREADS)
+        most = min(engine.cores() + 1, engine.MOST_THREADS) if threads else engine.cores()
+        workspace.workers = workers or most
+        shared = threads and workspace.workers <= engine.MOST_THREADS
+        parallel = shared and engine.runner() == "native"
         jobs = {
             name: _Job(number, path, tokenizer, dtype, config, order, workspace.folder, parallel)
             for number, (name, path) in enumerate(zip(weights, paths, strict=True))
         }
-        parts = workspace.map(
-            "encode", _encode, jobs, weights=weights, unit="MiB", threads=not config.nodes
-        )
+        parts = workspace.map("encode", _encode, jobs, weights=weights, unit="MiB", threads=threads)
         languages = _sum_languages(parts)
         total = _sum_rows(languages.values())
         if not total["documents"]:
@@ -176,7 +177,7 @@ class _Job:
     config: PackConfig
     order: Path | None
     folder: Path
-    parallel: bool  # cores are shared out by shards, or all to one shard
+    parallel: bool  # on all cores, with the other shards' threads, or on this process's one
 
     @property
     def tokens(self) -> Path:
@@ -191,22 +192,9 @@ class _Job:
         return self.folder / "parts" / "nodes" / f"shard-{self.number:05d}.bin"
 
 
-_here = threading.local()
-
-
-def _tokenizer(job: _Job) -> Tokenizer:
-    """The job's tokenizer, or this thread's own."""
-    if job.parallel:
-        return job.tokenizer
-    own: Tokenizer | None = getattr(_here, "tokenizer", None)
-    if own is None or own.digest != job.tokenizer.digest:
-        own = _here.tokenizer = job.tokenizer.twin()
-    return own
-
-
 def _encode(job: _Job) -> Stats:
     """Writes one token shard and its part of the index, without groups."""
-    tokenizer = _tokenizer(job)
+    tokenizer = job.tokenizer
     rows: dict[str, dict[str, int]] = {}
     schema = _index_schema(job.config, groups=False)
     places = read_places(job.order, job.documents) if job.order is not None else None
@@ -217,15 +205,17 @@ def _encode(job: _Job) -> Stats:
         TableWriter(job.index, schema) as index,
         _node_file(job) as nodes,
     ):
-        for batch in read_split(job.documents, [*_COLUMNS, "content"], job.config.splits):
+        columns = [*_COLUMNS, "content"]
+        for batch in read_split(job.documents, columns, job.config.splits, threads=False):
             content = batch.column("content")
             headers = _headers(job.config, batch)
             if headers is not None:
                 nothing = pa.scalar("", pa.large_string())
                 content = pc.binary_join_element_wise(headers, content.fill_null(""), nothing)
             ids, ends = tokenizer.encode_batch(content, parallel=job.parallel)
-            with_ends = np.insert(ids.astype(job.dtype), ends[1:], tokenizer.end_of_text)
-            with_ends.tofile(file)
+            with_ends = np.empty(len(ids) + len(content), dtype=job.dtype)
+            put_ends(ids, ends, tokenizer.end_of_text, with_ends)
+            file.write(with_ends.data)
             tokens = np.diff(ends) + 1
             sizes = pc.binary_length(content).cast(pa.int64()).fill_null(0)
             table = pa.table({name: batch.column(name) for name in _COLUMNS})
@@ -314,26 +304,30 @@ def _write_index(config: PackConfig, folder: Path, jobs: list[_Job]) -> None:
     numbered = {"group": _GROUP_COLUMNS[config.group_by]}
     if "part" in schema.names:
         numbered["part"] = _PART_COLUMNS
-    numbers = {name: _number_names(jobs, keys) for name, keys in numbered.items() if keys}
+    names = {name: _names(jobs, keys) for name, keys in numbered.items() if keys}
     with TableWriter(folder / "index.parquet", schema) as index:
         for job in jobs:
-            for batch in parquet_file(job.index).iter_batches():
+            for batch in parquet_file(job.index).iter_batches(1 << 20):
                 for name, keys in numbered.items():
                     if keys:
-                        columns = (batch.column(key).to_pylist() for key in keys)
-                        values = [numbers[name][names] for names in zip(*columns, strict=True)]
+                        values = pc.index_in(_joined(batch, keys), value_set=names[name])
                     else:
-                        values = list(range(index.rows, index.rows + batch.num_rows))
-                    batch = batch.append_column(name, pa.array(values, pa.int32()))
+                        values = pa.array(range(index.rows, index.rows + batch.num_rows))
+                    batch = batch.append_column(name, values.cast(pa.int32()))
                 index.write(batch)
 
 
-def _number_names(jobs: list[_Job], keys: tuple[str, ...]) -> dict[tuple[str, ...], int]:
-    names: set[tuple[str, ...]] = set()
+def _names(jobs: list[_Job], keys: tuple[str, ...]) -> pa.Array:
+    names: set[str] = set()
     for job in jobs:
-        table = parquet_file(job.index).read(list(keys)).group_by(list(keys)).aggregate([])
-        names.update(zip(*(table.column(key).to_pylist() for key in keys), strict=True))
-    return {name: number for number, name in enumerate(sorted(names))}
+        table = parquet_file(job.index).read(list(keys))
+        names.update(pc.unique(_joined(table, keys)).to_pylist())
+    return pa.array(sorted(names), pa.string())
+
+
+def _joined(rows: pa.RecordBatch | pa.Table, keys: tuple[str, ...]) -> Any:
+    """The columns `keys` as one. No character sorts before NUL: the order is that of the pairs."""
+    return pc.binary_join_element_wise(*(rows.column(key) for key in keys), "\0")
 
 
 def _sum_languages(parts: dict[str, Stats]) -> dict[str, dict[str, int]]:

@@ -8,6 +8,7 @@ plain text they are.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -74,13 +75,6 @@ class Tokenizer:
     def __reduce__(self) -> tuple[object, ...]:
         return (Tokenizer, (self.folder,))
 
-    def twin(self) -> Tokenizer:
-        """The same for another thread, with its own encoder: one that is shared takes turns."""
-        twin = Tokenizer(self.folder)
-        shared = {k: v for k, v in self.__dict__.items() if k != "_encoder" or v is None}
-        twin.__dict__.update(shared)
-        return twin
-
     def encode(self, text: str) -> Ids:
         """Ids of one text, without any end token."""
         return self.encode_batch([text])[0]
@@ -121,7 +115,11 @@ class Tokenizer:
     @cached_property
     def vocabulary_size(self) -> int:
         """One more than the largest id."""
-        return max(self.token_bytes) + 1
+        vocabulary: Mapping[str, int] = self.settings["model"]["vocab"]
+        added = self.settings.get("added_tokens") or []
+        ids = (token["id"] for token in added)
+        largest: int = max(itertools.chain(vocabulary.values(), ids))
+        return largest + 1
 
     @cached_property
     def special(self) -> Mapping[str, int]:
