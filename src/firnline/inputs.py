@@ -15,7 +15,8 @@ from pydantic import BaseModel
 
 from firnline.documents import parquet_file
 from firnline.errors import FirnlineError
-from firnline.phases import Phase
+from firnline.phases import Phase, checkpoint_folder
+from firnline.tokens.extend import check_checkpoint
 from firnline.tokens.grammars import KINDS as GRAMMARS
 from firnline.tokens.infilling import InfillingConfig
 from firnline.tokens.mixture import Mixture, SourceConfig, open_mixture
@@ -274,3 +275,17 @@ def phase_inputs(phase: Phase, out: Path) -> PhaseInputs:
         labels={n: out / f"identifiers-{tail}" for n, tail in ends.items()} if labels else {},
         pairs=out / f"pairs-{next(iter(ends.values()))}" if pairs else None,
     )
+
+
+def init_checkpoint(phase: Phase, out: Path, tokenizer: Tokenizer) -> Path | None:
+    """The checkpoint folder that a phase of the run `out` begins with; None from nothing.
+
+    Raises FirnlineError where one from elsewhere learnt other ids than `tokenizer` gives.
+    """
+    if phase.data.init is None:
+        return None
+    folder = checkpoint_folder(phase.data.init)
+    if folder is None:
+        return out / f"train-{phase.data.init}" / "checkpoint"
+    check_checkpoint(folder, tokenizer)
+    return folder

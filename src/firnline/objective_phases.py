@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from firnline.errors import FirnlineError
-from firnline.inputs import PhaseInputs, PhaseRecord, phase_inputs, tails
+from firnline.inputs import PhaseInputs, PhaseRecord, init_checkpoint, phase_inputs, tails
 from firnline.measure import MeasureConfig, Opened
 from firnline.measure import run as run_measure
 from firnline.phases import Phase, checkpoint_folder, with_identifiers
 from firnline.recipe import Recipe
 from firnline.stage import StageResult
-from firnline.tokens.extend import check_checkpoint
 from firnline.tokens.mixture import SourceConfig
 from firnline.tokens.tokenizer import Tokenizer
 from firnline.training.objectives.config import (
@@ -57,13 +56,7 @@ def train(recipe: Recipe, phase: Phase, out: Path) -> tuple[StageResult, PhaseIn
     given.check_pairs()
     share = given.record.token_share
     tokenizer = Tokenizer.load(out / "tokenizer")
-    folder = None
-    if phase.data.init is not None:
-        folder = checkpoint_folder(phase.data.init)
-        if folder is not None:
-            check_checkpoint(folder, tokenizer)
-        else:
-            folder = out / f"train-{phase.data.init}" / "checkpoint"
+    folder = init_checkpoint(phase, out, tokenizer)
     build = partial(
         build_task,
         phase.objective,

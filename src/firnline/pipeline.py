@@ -20,14 +20,13 @@ import yaml
 from firnline import objective_phases, progress
 from firnline.documents import atomic_path, write_json
 from firnline.errors import FirnlineError
-from firnline.inputs import PhaseInputs, phase_inputs
+from firnline.inputs import PhaseInputs, init_checkpoint, phase_inputs
 from firnline.measure import MeasureConfig
 from firnline.model.config import ModelConfig
-from firnline.phases import Phase, Selection, checkpoint_folder
+from firnline.phases import Phase, Selection
 from firnline.recipe import Recipe
 from firnline.report import page
 from firnline.stage import StageResult, Stats, Workspace, run_stage
-from firnline.tokens.extend import check_checkpoint
 from firnline.tokens.import_tokenizer import describe
 from firnline.tokens.pack import PackConfig
 from firnline.tokens.samples import Samples
@@ -290,20 +289,13 @@ def _train_next_token(recipe: Recipe, phase: Phase, out: Path) -> tuple[StageRes
             phase="heldout",  # the same samples for every phase
             packing=phase.packing,
         )
-    init = None
-    if phase.data.init is not None:
-        init = checkpoint_folder(phase.data.init)
-        if init is not None:
-            check_checkpoint(init, tokenizer)
-        else:
-            init = out / f"train-{phase.data.init}"
     result = stage.run(
         phase.training,
         recipe.model,
         samples,
         out / f"train-{phase.name}",
         inputs=inputs,
-        init=init,
+        init=init_checkpoint(phase, out, tokenizer),
         tokenizer_file=out / "tokenizer" / "tokenizer.json",
         held_out=held_out,
         bytes_per_token=samples.bytes_per_token,

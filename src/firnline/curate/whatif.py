@@ -260,9 +260,8 @@ class _Totals:
             if row["rule"] not in (None, _UNREADABLE, _CONTAMINATED, *self.names)
         )
         if self.changed[True] and copies:
-            caveats.append(
-                f"{copies:,} copies stay dropped: those of a newly dropped document would be kept"
-            )
+            stay = "1 copy stays" if copies == 1 else f"{copies:,} copies stay"
+            caveats.append(f"{stay} dropped: those of a newly dropped document would be kept")
         return tuple(caveats)
 
 

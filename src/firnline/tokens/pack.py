@@ -288,7 +288,7 @@ def _index_schema(config: PackConfig, *, groups: bool = True) -> pa.Schema:
 
 
 def _count(rows: dict[str, dict[str, int]], table: Any) -> None:
-    sums = table.group_by("language").aggregate(
+    sums = table.group_by("language", use_threads=False).aggregate(
         [("tokens", "count"), ("tokens", "sum"), ("bytes", "sum")]
     )
     for new in sums.to_pylist():
