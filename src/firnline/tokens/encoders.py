@@ -61,7 +61,7 @@ class Plain:
     """gigatoken with the settings as they are."""
 
     def __init__(self, settings: Settings, _: object = None) -> None:
-        self._settings = json.dumps(_in_known_words(settings))
+        self._settings = json.dumps(_in_known_words(settings), check_circular=False)
         self._renew()
 
     def _renew(self) -> None:

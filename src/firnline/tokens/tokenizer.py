@@ -7,10 +7,12 @@ plain text they are.
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import itertools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -69,7 +71,8 @@ class Tokenizer:
         ends a document.
         """
         tokenizer = cls(folder)
-        _ = tokenizer._encoder
+        with _no_collection():
+            _ = tokenizer._encoder
         return tokenizer
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -207,7 +210,7 @@ class Tokenizer:
     def _reference(self) -> Any:
         import tokenizers
 
-        return tokenizers.Tokenizer.from_str(json.dumps(self._content))
+        return tokenizers.Tokenizer.from_str(json.dumps(self._content, check_circular=False))
 
     @cached_property
     def _encoder(self) -> Encoder | None:
@@ -239,6 +242,18 @@ class Tokenizer:
         np.cumsum([len(encoding.ids) for encoding in encodings], out=offsets[1:])
         ids = np.concatenate([np.array(encoding.ids, dtype=np.uint32) for encoding in encodings])
         return ids, offsets
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Pauses the garbage collector, which would go through all merges several times."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _not_unicode(texts: Any) -> FirnlineError:
