@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import pickle
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -180,11 +181,17 @@ def test_special_tokens_size_and_digest(tokenizer_folder: Path, tmp_path: Path) 
     assert Tokenizer.load(tmp_path).digest != tokenizer.digest
 
 
-def test_a_tokenizer_pickles_small_and_works_after(tokenizer_folder: Path) -> None:
-    tokenizer = Tokenizer.load(tokenizer_folder)
+def test_a_tokenizer_pickles_small_and_works_after(tokenizer_folder: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(tokenizer_folder, tmp_path / "tokenizer")
+    tokenizer = Tokenizer.load(copy)
     data = pickle.dumps(tokenizer)
     assert len(data) < 1000
-    assert pickle.loads(data).encode("x = 1").tolist() == tokenizer.encode("x = 1").tolist()
+    loaded = pickle.loads(data)
+    assert loaded.encode("x = 1").tolist() == tokenizer.encode("x = 1").tolist()
+    assert pickle.loads(data) is loaded  # a worker loads it once for all its items
+    (copy / "tokenizer.json").write_bytes((copy / "tokenizer.json").read_bytes() + b"\n")
+    other = pickle.loads(pickle.dumps(Tokenizer(copy)))
+    assert other is not loaded and other.digest != loaded.digest
 
 
 def test_threads_that_share_an_encoder_get_the_ids_of_one(

@@ -13,7 +13,7 @@ import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +76,7 @@ class Tokenizer:
         return tokenizer
 
     def __reduce__(self) -> tuple[object, ...]:
-        return (Tokenizer, (self.folder,))
+        return _unpickled, (self.folder, self.digest)
 
     def encode(self, text: str) -> Ids:
         """Ids of one text, without any end token."""
@@ -242,6 +242,12 @@ class Tokenizer:
         np.cumsum([len(encoding.ids) for encoding in encodings], out=offsets[1:])
         ids = np.concatenate([np.array(encoding.ids, dtype=np.uint32) for encoding in encodings])
         return ids, offsets
+
+
+@lru_cache(maxsize=1)
+def _unpickled(folder: Path, digest: str) -> Tokenizer:
+    """The same for all items of a worker process, which loads it once."""
+    return Tokenizer(folder)
 
 
 @contextmanager
