@@ -327,6 +327,11 @@ def test_train_s_mistakes_are_one_line(
     both = ["--init", run / "train", "--preset", "tiny"]
     assert "--init and a shape" in refused(call(*words, *both))
     assert "schedule" in refused(call(*words, "--schedule", "square", "--preset", "tiny"))
+    assert "max_epochs" in refused(call(*words, "--max-epochs", "0", "--preset", "tiny"))
+    words[words.index("2k")] = "2M"
+    told = call(*words, "--preset", "tiny").err
+    assert "phase phase asks for more than its sources have" in told
+    assert "epochs, max_epochs is 4" in told
 
 
 def test_training_goes_on_from_a_stage(

@@ -64,6 +64,10 @@ def train(
         list[str],
         typer.Option("--infilling", metavar="KEY=VALUE", help="Such as `rate=0.5`; repeat."),
     ] = [],
+    max_epochs: Annotated[
+        float | None,
+        typer.Option(help="How often a document may be seen, by default 4 times; more is refused."),
+    ] = None,
     held_out_folder: Annotated[
         Path | None,
         typer.Option(
@@ -82,6 +86,7 @@ def train(
     from firnline.model.presets import PRESETS
     from firnline.tokens.extend import check_checkpoint
     from firnline.tokens.infilling import InfillingConfig
+    from firnline.tokens.mixture import SourceConfig, open_mixture
     from firnline.tokens.packing import PackingConfig
     from firnline.tokens.samples import Samples
     from firnline.tokens.tokenizer import Tokenizer
@@ -91,11 +96,25 @@ def train(
     tokenizer = Tokenizer.load(tokenizer_folder)
     packing = make(PackingConfig, parse_settings(packed, "--packing"))
     infilling = make(InfillingConfig, parse_settings(infilled, "--infilling")) if infilled else None
-    samples = Samples(
-        tokens,
-        sequence_length=sequence_length,
+    curve = {"kind": schedule, "peak": peak, "floor": floor, "warmup_steps": warmup_steps}
+    config = configure(
+        PhaseConfig,
+        settings,
+        name=name,
         seed=seed,
+        tokens=read_count(budget),
+        sequence_length=sequence_length,
+        batch_sequences=batch_sequences,
+        schedule=curve,
+    )
+    source, cap = tokens.resolve().name, {} if max_epochs is None else {"max_epochs": max_epochs}
+    samples = open_mixture(
+        {source: make(SourceConfig, {"share": 1} | cap)},
+        {source: tokens},
         phase=name,
+        seed=seed,
+        tokens=config.tokens,
+        sequence_length=sequence_length,
         packing=packing,
         infilling=infilling,
         tokenizer=tokenizer,
@@ -110,19 +129,8 @@ def train(
             known = ", ".join(sorted(PRESETS))
             raise FirnlineError(f"no preset {preset!r}", mend=f"there are {known}")
         values = PRESETS[preset].model_dump() if preset else {"context": sequence_length}
-        values["vocabulary_size"] = samples.vocabulary_size
+        values["vocabulary_size"] = tokenizer.vocabulary_size
         model = make(ModelConfig, merge(values, parse_settings(shape, "--model")))
-    curve = {"kind": schedule, "peak": peak, "floor": floor, "warmup_steps": warmup_steps}
-    config = configure(
-        PhaseConfig,
-        settings,
-        name=name,
-        seed=seed,
-        tokens=read_count(budget),
-        sequence_length=sequence_length,
-        batch_sequences=batch_sequences,
-        schedule=curve,
-    )
     inputs: dict[str, Path | str] = {
         "tokens": tokens,
         "packing": packing.model_dump_json(),
