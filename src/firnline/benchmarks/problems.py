@@ -7,13 +7,11 @@ executable ones.
 
 from __future__ import annotations
 
-import gc
 import gzip
 import hashlib
 import json
 import zlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -22,6 +20,7 @@ from typing import Any
 from firnline.benchmarks.formats import reader
 from firnline.benchmarks.problem import Benchmark, Problem
 from firnline.errors import FirnlineError
+from firnline.uncollected import uncollected
 
 __all__ = ["PACKAGED", "Benchmark", "Problem", "load", "locate"]
 
@@ -51,7 +50,7 @@ def load(spec: str, *, tests: bool = True) -> Benchmark:
 def _load(name: str, path: Path, changed: int, size: int, tests: bool) -> Benchmark:
     """Reads a file once for each state it is in: a stage asks several times."""
     data = _read(path)
-    with _uncollected():
+    with uncollected():
         rows = _rows(data, path)
     read = reader(rows[0][1], path)
     problems = []
@@ -124,18 +123,6 @@ def _rows(data: bytes, path: Path) -> list[tuple[int, dict[str, Any]]]:
     if not rows:
         raise FirnlineError(f"{path} holds no problems", mend="give a benchmark file")
     return rows
-
-
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """No garbage collection: it would look again and again at millions of numbers just read."""
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if collecting:
-            gc.enable()
 
 
 def _refuse_repeats(problems: Sequence[Problem], path: Path) -> None:

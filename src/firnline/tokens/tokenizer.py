@@ -7,12 +7,10 @@ plain text they are.
 
 from __future__ import annotations
 
-import gc
 import hashlib
 import itertools
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
@@ -32,6 +30,7 @@ from firnline.tokens.spelling import (
     spelled_bytes,
     spelling_of,
 )
+from firnline.uncollected import uncollected
 
 END_OF_TEXT = "<|endoftext|>"
 # Ids 0 to 6 of every tokenizer that Firnline trains (docs/contracts.md).
@@ -71,7 +70,7 @@ class Tokenizer:
         ends a document.
         """
         tokenizer = cls(folder)
-        with _no_collection():
+        with uncollected():
             _ = tokenizer._encoder
         return tokenizer
 
@@ -248,18 +247,6 @@ class Tokenizer:
 def _unpickled(folder: Path, digest: str) -> Tokenizer:
     """The same for all items of a worker process, which loads it once."""
     return Tokenizer(folder)
-
-
-@contextmanager
-def _no_collection() -> Iterator[None]:
-    """Pauses the garbage collector, which would go through all merges several times."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 def _not_unicode(texts: Any) -> FirnlineError:
